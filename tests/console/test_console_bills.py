@@ -6,19 +6,22 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from redrush.console.wording import in_chinese
 from redrush.control.data_dir import DataDir
 from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillBook, NewBill
-from redrush.ports.provider import Done, Terms
+from redrush.ports.provider import Done, Order, Paid, Terms
+from redrush.providers import beijing
 from redrush.providers.sandbox.bank import Bank
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.sandbox.server import Sandbox
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import WHAT_TO_DO
+from redrush.wiring.sandbox_faces import face_of, write_payments_file
 from tests.campaigns import OFF, a_round, campaign
 from tests.conftest import Databases
 from tests.console.console_world import World, get, post, with_server, without_server
@@ -28,6 +31,7 @@ PAYOUT: Final = '[payout]\nprovider = "bank"\npolicy = "auto"\n'
 TEXT: Final = campaign(a_round("r1", "100.00", 1_000), tables=OFF + PAYOUT)
 TERMS: Final = Terms(currency="CNY")
 HIDDEN_US: Final = 10**15
+HOUR_US: Final = 3_600_000_000
 
 
 def now_us() -> int:
@@ -43,6 +47,17 @@ async def a_bank(directory: Path) -> AsyncIterator[Path]:
     file.write_text(f'[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:{port}"\n')
     try:
         yield file
+    finally:
+        await sandbox.stop()
+
+
+@asynccontextmanager
+async def a_merchant(directory: Path, bank: Bank) -> AsyncIterator[Path]:
+    """Yield a payments file whose only provider tells its fees by its bills alone."""
+    sandbox = Sandbox(bank, now_us, face=face_of("wechat", directory, bank, now_us))
+    port = await sandbox.serve(Reserved.at("127.0.0.1", 0))
+    try:
+        yield write_payments_file("wechat", directory, f"http://127.0.0.1:{port}", None)
     finally:
         await sandbox.stop()
 
@@ -99,6 +114,70 @@ async def test_a_deployment_names_its_payments_file_itself(tmp_path: Path, datab
         world = World(DataDir(tmp_path), {})
         await compared(world, number)
         await world.desk.stop()
+
+
+def bought(book: BillBook, bank: Bank, source: str, amount_minor: int) -> None:
+    """Have a buyer pay, of which the provider has told us all but its fee."""
+    bill = NewBill(
+        kind="payin", source=source, campaign="c", user="ann", provider="wechat", currency="CNY",
+        amount_minor=amount_minor, subject="a seat", account="sales", expires_us=now_us() + HOUR_US,
+    )  # fmt: skip
+    book.make([bill], now_us())
+    (taken,) = book.take("wechat", "start", now_us(), HIDDEN_US, 1)
+    order = Order(
+        number=taken.number,
+        amount_minor=amount_minor,
+        currency="CNY",
+        subject="a seat",
+        expires_us=now_us() + HOUR_US,
+    )
+    bank.order(order, now_us())
+    paid = bank.pay(taken.number, now_us())
+    assert isinstance(paid, Paid)
+    assert paid.fee_minor > 0
+    book.change([steps.after(taken, msgspec.structs.replace(paid, fee_minor=0), TERMS, now_us())])
+
+
+async def test_fees_that_a_bill_alone_tells_are_written_down_once_if_they_are_those_that_were_seen(
+    tmp_path: Path,
+) -> None:
+    bank, today = Bank(), beijing.text_of(now_us())[:10]
+    async with (
+        without_server(tmp_path / "d", TEXT) as world,
+        a_merchant(tmp_path / "merchant", bank) as file,
+        world.client("olga") as olga,
+    ):
+        world.desk.bills._payments = file
+        with closing(SqliteBillBook.open_path(world.data_dir.payments)) as book:
+            bought(book, bank, "o1", 10_000)
+            async with world.client("vera") as vera, world.client("otto") as otto:
+                await post(vera, "/bills/fees/count", 403, day=today)
+                seen = await post(olga, "/bills/fees/count", day=today)
+                assert (seen["provider"], seen["count"], seen["total_minor"]) == ("wechat", 1, 60)
+                assert "somebody else" in (await post(otto, "/bills/fees", 409, token=seen["token"], why="x"))["detail"]
+                assert "say why" in (await post(olga, "/bills/fees", 400, token=seen["token"], why=" "))["detail"]
+            bought(book, bank, "o2", 5_000)
+            refused = await post(olga, "/bills/fees", 409, token=seen["token"], why="the month ends")
+            assert "2 fees of 90 minor units now, not 1 of 60" in refused["detail"]
+            assert book.net_of("fees:wechat") == 0
+
+            page = (await olga.get(f"/bills?provider=wechat&day={today}")).text
+            assert "2 fees are told by this bill alone, in minor units 90" in page
+            page = (await olga.post("/bills/fees/count", data={"provider": "wechat", "day": today})).text
+            token = page.partition('name="token" value="')[2].partition('"')[0]
+            answer = await olga.post("/bills/fees", data={"token": token, "why": "the month ends"})
+            assert answer.status_code == 303
+            page = (await olga.get(answer.headers["location"])).text
+            assert "2 fees are in our books now" in page
+            assert "told by this bill alone" not in page
+            assert book.net_of("fees:wechat") == -90
+            assert "is in our books" in (await olga.post("/bills/fees/count", data={"day": today})).text
+            nothing = await post(olga, "/bills/fees/count", day=today)
+            assert (
+                "is in our books" in (await post(olga, "/bills/fees", 409, token=nothing["token"], why="x"))["detail"]
+            )
+            noted = [(line.who, line.about, line.why) for line in world.desk.diary.lines() if line.what == "book fees"]
+            assert noted[-1] == ("olga", f"2 fees of wechat, {today}: 90 minor units", "the month ends")
 
 
 async def test_what_was_granted_and_not_paid_is_counted_and_then_paid_once(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """A provider's bill of a day held against our books, and what is granted and not delivered: looked for, then delivered.
 
 It is what `redrush bills compare` and `redrush reissue` do, by the same functions. A delivery is bound to how many
-things were found: if there are more or fewer when it is confirmed, nothing is done.
+things were found: if there are more or fewer when it is confirmed, nothing is done. So is the writing down of fees,
+which is bound to their number and their sum.
 """
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -17,9 +18,9 @@ from redrush.api.event_link import EventLink, Links
 from redrush.api.seals import Refused, Seals
 from redrush.config import PaymentsFile, load_payments_file
 from redrush.core.money.currency import format_amount
-from redrush.operate.paying import Books, compare_day
+from redrush.operate.paying import Books, OtherFees, compare_day
 from redrush.operate.reissuing import Undelivered, deliver, look_for
-from redrush.settle.paying.comparing import Compared
+from redrush.settle.paying.comparing import Compared, Fees
 
 SEEN_MAX_S: Final = 300
 COMPARING_MAX: Final = 2
@@ -45,12 +46,41 @@ class Delivered(msgspec.Struct, frozen=True):
     count: int
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class FoundFees(msgspec.Struct, frozen=True, kw_only=True):
+    """Fees that a provider's bill of a day tells and our books do not have, and the token that writes them down."""
+
+    provider: str
+    day: str
+    count: int
+    total_minor: int
+    token: str
+
+
+class BookedFees(msgspec.Struct, frozen=True, kw_only=True):
+    """Fees that were written down, and what the comparison says then."""
+
+    count: int
+    total_minor: int
+    compared: Compared
+
+
+class _SeenFees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    who: str
+    provider: str
+    day: str
+    fees: Fees
+    expires_s: int
+
+
+class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     who: str
     campaign: str | None
     count: int
     unknown: bool
     expires_s: int
+
+
+_Kind = TypeVar("_Kind", _Seen, _SeenFees)
 
 
 class Bills:
@@ -74,6 +104,48 @@ class Bills:
         """Return how a provider's bill of a day and our books differ. Refused where it is not known who moves money, or
         while others are compared; ConfigError for a provider or a day that is none; RedrushError if the bill cannot be
         had."""
+        return await self._compared(actor, provider, day)
+
+    async def count_fees(self, actor: Actor, provider: str | None, day: str | None) -> FoundFees:
+        """Return which fees a provider's bill of a day alone tells. As `compare`."""
+        found = await self._compared(actor, provider, day)
+        fees = Fees(found.unbooked, found.unbooked_minor)
+        seen = _SeenFees(actor.name, found.provider, found.day, fees, self._now_us() // 1_000_000 + SEEN_MAX_S)
+        return FoundFees(
+            provider=found.provider,
+            day=found.day,
+            count=fees.count,
+            total_minor=fees.total_minor,
+            token=self._seals.seal(seen),
+        )
+
+    async def book_fees(self, actor: Actor, token: str, why: str) -> BookedFees:
+        """Write the fees that were counted into our books, each once. Refused if the bill tells of others by now, or it
+        was somebody else's to do; else as `compare`."""
+        seen = self._opened(actor, token, _SeenFees)
+        fees = seen.fees
+        if not fees.count:
+            raise Refused(409, "every fee of this bill is in our books")
+        if not why.strip():
+            raise Refused(400, "say why, for whoever looks into it later")
+        about = f"{fees.count} fees of {seen.provider}, {seen.day}: {fees.total_minor} minor units"
+        self._diary.note(actor.name, "book fees", about, why, actor.address)
+        try:
+            compared = await self._compared(actor, seen.provider, seen.day, agreed=fees)
+        except OtherFees as fault:
+            now = f"{fault.now.count} fees of {fault.now.total_minor} minor units"
+            raise Refused(
+                409,
+                f"the bill tells {now} now, not {fees.count} of {fees.total_minor}, so nothing was done; count again",
+            ) from None
+        left = Fees(compared.unbooked, compared.unbooked_minor)
+        return BookedFees(
+            count=fees.count - left.count, total_minor=fees.total_minor - left.total_minor, compared=compared
+        )
+
+    async def _compared(
+        self, actor: Actor, provider: str | None, day: str | None, *, agreed: Fees | None = None
+    ) -> Compared:
         link = self._links.first
         file = await asyncio.to_thread(self._file, link)
         if file is None:
@@ -84,7 +156,15 @@ class Bills:
         self._diary.note(actor.name, "compare bills", about, address=actor.address)
         self._comparing += 1
         try:
-            return await asyncio.to_thread(compare_day, _books(link), file, provider, day, self._now_us)
+            return await asyncio.to_thread(
+                compare_day,
+                _books(link),
+                file,
+                provider,
+                day,
+                self._now_us,
+                books_fees=agreed or False,
+            )
         finally:
             self._comparing -= 1
 
@@ -104,9 +184,7 @@ class Bills:
 
     async def deliver(self, actor: Actor, token: str, why: str) -> Delivered:
         """Deliver what was found. Refused if there is more or less by now, or it was somebody else's to do."""
-        seen = self._seals.opened(token, _Seen)
-        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
-            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
+        seen = self._opened(actor, token, _Seen)
         if not seen.count:
             raise Refused(409, "everything that was granted is delivered, or under way")
         if not why.strip():
@@ -118,6 +196,12 @@ class Bills:
         self._diary.note(actor.name, "reissue", f"{seen.count} things", why, actor.address)
         done = await asyncio.to_thread(self._deliver, link, seen.count, unknown=seen.unknown)
         return Delivered(done, seen.count)
+
+    def _opened(self, actor: Actor, token: str, kind: type[_Kind]) -> _Kind:
+        seen = self._seals.opened(token, kind)
+        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
+            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
+        return seen
 
     def _look_for(self, link: EventLink) -> Undelivered:
         return look_for(_books(link), self._file(link), self._now_us())

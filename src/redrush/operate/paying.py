@@ -23,7 +23,7 @@ from redrush.ports.provider import BillLine, Unknown
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
-from redrush.settle.paying.comparing import Compared, compare, unbooked_fees
+from redrush.settle.paying.comparing import Compared, Fees, compare, unbooked_fees
 from redrush.wiring.providers import Connected, connected
 
 PAGE: Final = 1_000
@@ -241,6 +241,14 @@ def named(book: BillBook, numbers: Sequence[str]) -> list[KeptBill]:
     return found
 
 
+class OtherFees(RedrushError):
+    """A provider's bill tells of other fees than somebody has seen: nothing was written."""
+
+    def __init__(self, now: Fees) -> None:
+        super().__init__(f"the bill alone tells {now.count} fees now, {now.total_minor} minor units in all")
+        self.now = now
+
+
 def compare_day(
     books: Books,
     file: PaymentsFile,
@@ -249,10 +257,10 @@ def compare_day(
     now_us: Callable[[], int],
     *,
     files: Sequence[Path] = (),
-    books_fees: bool = False,
+    books_fees: bool | Fees = False,
 ) -> Compared:
     """Hold a provider's bill of a day, today's by default, against an event's books. ConfigError where several move
-    money and none is named; else raises as `compare_bills`."""
+    money and none is named; else as `compare_bills`."""
     if provider is None and len(file.providers) > 1:
         raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
     name, when = provider or file.providers[0].name, day or rfc3339(now_us())[:10]
@@ -268,11 +276,12 @@ def compare_bills(
     now_us: Callable[[], int],
     *,
     files: Sequence[Path] = (),
-    books_fees: bool = False,
+    books_fees: bool | Fees = False,
 ) -> Compared:
     """Fetch a provider's bill of a day (YYYY-MM-DD), or read it from `files`, which may have other days besides, and
-    compare. With `books_fees` fees that only the bill tells are written into our books first, each once. ConfigError
-    for a provider, a day or a file that is none, RedrushError if the bill cannot be had."""
+    compare. With `books_fees` fees that only the bill tells are written into our books first, each once; if those
+    are given that somebody has seen, and there are others, nothing is written: OtherFees. ConfigError for a provider, a
+    day or a file that is none, RedrushError if the bill cannot be had."""
     spec = next((one for one in file.providers if one.name == provider), None)
     if spec is None:
         raise ConfigError(f"{file.path}: has no provider {provider!r}")
@@ -296,6 +305,8 @@ def compare_bills(
         raise RedrushError(f"the bill of {provider} for {day} cannot be had: {theirs.why}")
     if books_fees and not tells_fees:
         fees = unbooked_fees(theirs, {}, book.numbered)
+        if isinstance(books_fees, Fees) and books_fees != (now := Fees.of(fees)):
+            raise OtherFees(now)
         for at in range(0, len(fees), PAGE):
             book.change([steps.charged(bill, line.fee_minor, now_us()) for bill, line in fees[at : at + PAGE]])
     return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book, tells_fees=tells_fees)

@@ -6,7 +6,7 @@ import msgspec
 from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
-from redrush.api.bills import Delivered, Found
+from redrush.api.bills import BookedFees, Delivered, Found, FoundFees
 from redrush.api.handlers.asking import OPERATOR, AnyRequest, Campaign, TheDesk, actor_of
 from redrush.api.handlers.paying import Ordering
 from redrush.settle.paying.comparing import Compared
@@ -29,6 +29,23 @@ async def compare_bills(
     return await desk.bills.compare(actor_of(request), provider or None, day or None)
 
 
+class OfDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose bill, the only provider's by default, and which day's, today's by default."""
+
+    provider: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    day: Annotated[str, msgspec.Meta(max_length=10)] | None = None
+
+
+@post("/bills/fees/count", opt=OPERATOR, status_code=200, summary="Fees that a provider's bill of a day alone tells")
+async def count_fees(data: JSONBody[OfDay], request: AnyRequest, desk: TheDesk) -> FoundFees:
+    return await desk.bills.count_fees(actor_of(request), data.provider or None, data.day or None)
+
+
+@post("/bills/fees", opt=OPERATOR, status_code=200, summary="Write the fees that were counted into our books")
+async def book_fees(data: JSONBody[Ordering], request: AnyRequest, desk: TheDesk) -> BookedFees:
+    return await desk.bills.book_fees(actor_of(request), data.token, data.why)
+
+
 @post("/reissue/count", opt=OPERATOR, status_code=200, summary="What is granted and not delivered")
 async def count_undelivered(
     data: JSONBody[Looking], request: AnyRequest, desk: TheDesk, campaign: Campaign = None
@@ -41,4 +58,4 @@ async def reissue(data: JSONBody[Ordering], request: AnyRequest, desk: TheDesk) 
     return await desk.bills.deliver(actor_of(request), data.token, data.why)
 
 
-BILLING: Final = (compare_bills, count_undelivered, reissue)
+BILLING: Final = (compare_bills, count_fees, book_fees, count_undelivered, reissue)

@@ -32,6 +32,20 @@ async def bills_page(request: AnyRequest, desk: TheDesk) -> Page:
     )  # fmt: skip
 
 
+@post("/bills/fees/count", opt=OPERATOR, status_code=200)
+async def count_fees(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
+    provider, day = data.get("provider", "")[:64], data.get("day", "")[:10]
+    found = await desk.bills.count_fees(actor_of(request), provider or None, day or None)
+    return render(request, desk, "fees.html", found=found)
+
+
+@post("/bills/fees", opt=OPERATOR, status_code=200)
+async def book_fees(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    done = await desk.bills.book_fees(actor_of(request), data.get("token", ""), data.get("why", "")[:500])
+    of = done.compared
+    return go_to("/bills", f"{done.count} fees are in our books now", provider=of.provider, day=of.day)
+
+
 @post("/bills/reissue/count", opt=OPERATOR, status_code=200)
 async def count(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     campaign = data.get("campaign", "")[:200] or None
@@ -45,4 +59,4 @@ async def reissue(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     return go_to("/bills", f"{done.count} things are delivered, or under way")
 
 
-BILLING: Final = (bills_page, count, reissue)
+BILLING: Final = (bills_page, count_fees, book_fees, count, reissue)

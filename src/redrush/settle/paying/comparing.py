@@ -7,7 +7,7 @@ theirs ── each line is a bill of ours
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -52,6 +52,18 @@ class Difference(msgspec.Struct, frozen=True):
     says: str
 
 
+class Fees(msgspec.Struct, frozen=True):
+    """Fees that a provider's bill alone tells (`unbooked_fees`): how many, and what they come to, minor units."""
+
+    count: int
+    total_minor: int
+
+    @classmethod
+    def of(cls, unbooked: Sequence[tuple[KeptBill, BillLine]]) -> Self:
+        """Return what these lines come to."""
+        return cls(len(unbooked), sum(line.fee_minor for _, line in unbooked))
+
+
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """What a comparison has found. `difference_minor` is what their lines come to less what ours do, by direction."""
 
@@ -64,8 +76,10 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     difference_minor: int
     fees_minor: int
     """What their lines say was kept as fees; where only they tell it, it is no difference."""
+    unbooked: int = 0
+    """So many lines tell of a fee that is not in our books yet (`unbooked_fees`)."""
     unbooked_minor: int = 0
-    """So much of that is told by their lines alone and not in our books yet (`unbooked_fees`)."""
+    """What those fees come to."""
     differences: tuple[Difference, ...]
     unnamed: int
     """Differences beyond `DIFFERENCES_MAX`."""
@@ -104,10 +118,10 @@ def compare(
     fees_minor = sum(line.fee_minor for line in theirs)
     found = _Found()
     by_number = {bill.number: bill for bill in ours}
-    unbooked_minor = 0
+    fees = Fees(0, 0)
     if not tells_fees:
         unbooked = unbooked_fees(theirs, by_number, book.numbered)
-        unbooked_minor = sum(line.fee_minor for _, line in unbooked)
+        fees = Fees.of(unbooked)
         only_theirs = {line.number for _, line in unbooked}
         theirs = [msgspec.structs.replace(one, fee_minor=0) if one.number in only_theirs else one for one in theirs]
     seen: set[str] = set()
@@ -126,7 +140,8 @@ def compare(
     return Compared(
         provider=provider, day=day, ours=len(ours), theirs=len(theirs), ours_minor=ours_minor,
         theirs_minor=theirs_minor, difference_minor=theirs_minor - ours_minor, fees_minor=fees_minor,
-        unbooked_minor=unbooked_minor,
+        unbooked=fees.count,
+        unbooked_minor=fees.total_minor,
         differences=tuple(found.named),
         unnamed=found.unnamed,
     )  # fmt: skip
