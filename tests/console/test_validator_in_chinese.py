@@ -22,12 +22,15 @@ OF_OTHER_FILES: Final = {
 RULES: Final = [
     SOURCE / "core/money/budget.py", SOURCE / "core/money/currency.py", SOURCE / "core/money/feasibility.py",
     SOURCE / "core/rush/durations.py", SOURCE / "core/rush/zones.py", SOURCE / "core/steering/switches.py",
-    SOURCE / "core/identity/user_ids.py", SOURCE / "config/code_list.py",
+    SOURCE / "core/identity/user_ids.py", SOURCE / "config/code_list.py", SOURCE / "control/user_list.py",
+    SOURCE / "core/identity/encodings.py",
 ]  # fmt: skip
 """Modules whose exceptions the validator passes on."""
 RAISED: Final = {
     "Wrong", "ConfigError", "ValueError", "ImpossibleSplit", "OverBudget", "NoSuchZone", "WrongSetting", "BadCodes",
 }  # fmt: skip
+TELL: Final = {"_plain", "_not_an_instant", "fault_of", "saved_as"}
+"""Functions that return sentences."""
 PUT_TOGETHER: Final = {"{}", "{}: {}"}
 """Of sentences that are found by themselves."""
 HOLE: Final = re.compile(r"\{\w+\}")
@@ -58,7 +61,7 @@ def said_in(path: Path) -> Iterator[str]:
                 yield from texts_of(node.args[-1])
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentence":
             yield from texts_of(node.value)
-        elif isinstance(node, ast.FunctionDef) and node.name in {"_plain", "_not_an_instant"}:
+        elif isinstance(node, ast.FunctionDef) and node.name in TELL:
             for one in ast.walk(node):
                 if isinstance(one, ast.Return) and one.value is not None:
                     yield from texts_of(one.value)
@@ -115,3 +118,36 @@ async def test_a_draft_is_spoken_of_in_the_language_of_the_page(tmp_path: Path) 
         assert (await olga.put("/api/v1/drafts/gala", json={"text": text})).status_code == 200
         assert "不是时长：请写数字加单位" in (await olga.get("/drafts/gala")).text
         assert "is not a duration: write a number" in (await otto.get("/drafts/gala")).text
+
+
+async def test_what_is_wrong_with_a_list_that_is_brought_is_said_in_the_language_of_the_page(tmp_path: Path) -> None:
+    mark, users, codes = b"\xff\xfeo\x00", b"good\nbad\x00one\n" + b"x" * 300 + b"\n", b"A1\n\nA1\n"
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        assert (await olga.post("/api/v1/drafts", json={"name": "d1"})).status_code == 201
+        said = {}
+        for language in ("zh", "en"):
+            olga.headers["Accept-Language"] = language
+            answers = [
+                await olga.put(f"/drafts/d1/files/{name}", content=content)
+                for name, content in (
+                    ("users.txt", users),
+                    ("codes.csv", codes),
+                    ("more.txt", mark),
+                    ("notes.md", b"x"),
+                )
+            ]
+            assert [one.status_code for one in answers] == [200, 200, 200, 400]
+            told = [one.json() for one in answers]
+            said[language] = [told[0]["problems"], told[1]["problems"], told[2]["problems"], told[3]["detail"]]
+        (zh_users,), (zh_codes,), (zh_mark,), zh_name = said["zh"]
+        assert zh_users.split("\n")[0] == "users.txt：2 行不是用户标识："
+        assert len(zh_users.split("\n")) == 3
+        assert not re.search("[a-z]{4,}", zh_users.replace("users.txt", "").replace("x" * 20, "")), zh_users
+        assert zh_codes == "codes.csv：第 2 行是空的；第 3 行与第 1 行的码相同"
+        assert zh_mark.startswith("more.txt:1：不是 UTF-8 文本；看起来是 UTF-16；请另存为 UTF-8")
+        assert "不是" in zh_name
+        api = (await olga.put("/api/v1/drafts/d1/files/users.txt", content=users)).json()
+        assert said["en"][0] == api["problems"] != said["zh"][0]
+        assert "is no name of a list" in said["en"][3]
+    async with world.client("vera") as vera:
+        assert (await vera.put("/drafts/d1/files/users.txt", content=users)).status_code == 403

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from litestar import get, post
+import msgspec
+from litestar import get, post, put
 from litestar.params import FromPath
 from litestar.response import Redirect
 
@@ -15,12 +16,14 @@ from redrush.api.accounts import Role
 from redrush.api.desk import Desk
 from redrush.api.diary import Line
 from redrush.api.handlers.asking import TheDesk, actor_of
+from redrush.api.handlers.drafting import upload
 from redrush.api.handlers.watching import campaigns
 from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
-from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
+from redrush.console.pages.rendering import SAID_FAULTS, AnyRequest, Page, go_to, instant_s, language_of, render
+from redrush.console.wording import validator_in_chinese
 from redrush.errors import RedrushError
-from redrush.operate.drafts import WrittenMeanwhile, edition_of, fields_of, templates
+from redrush.operate.drafts import UPLOAD_BYTES_MAX, Uploaded, WrittenMeanwhile, edition_of, fields_of, templates
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
@@ -132,6 +135,20 @@ async def write_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
         return await _draft(request, desk, name, mine, clash)
 
 
+@put(
+    "/drafts/{name:str}/files/{file:str}",
+    opt=OPERATOR,
+    request_max_body_size=UPLOAD_BYTES_MAX,
+    exception_handlers=SAID_FAULTS,
+)
+async def bring_list(name: FromPath[str], file: FromPath[str], request: AnyRequest, desk: TheDesk) -> Uploaded:
+    """Keep a list as the API does; what is wrong with it is said in the language of the page."""
+    brought: Uploaded = await upload.fn(name, file, request, desk)
+    if language_of(request) != "zh":
+        return brought
+    return msgspec.structs.replace(brought, problems=[validator_in_chinese(one) for one in brought.problems])
+
+
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200)
 async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Page | Redirect:
     yes, seen = data.get("yes") == "yes", data.get("seen", "")
@@ -197,6 +214,7 @@ DRAFTING: Final = (
     begin_draft,
     draft_page,
     write_draft,
+    bring_list,
     serve_draft,
     dry_run,
     schedule_draft,

@@ -18,7 +18,7 @@ from litestar.types import ExceptionHandlersMap
 from redrush import __version__
 from redrush.api.access import actor_in
 from redrush.api.accounts import Role
-from redrush.api.app import told
+from redrush.api.app import problem, told
 from redrush.api.desk import Desk
 from redrush.api.seals import Refused
 from redrush.console.wording import in_chinese, validator_in_chinese
@@ -195,4 +195,14 @@ def fault_page(request: AnyRequest, fault: Exception) -> Response[Any]:
     return render(request, desk, "fault.html", status, status=status, detail=detail, came_from=came_from)
 
 
+def said_fault(request: AnyRequest, fault: Exception) -> Response[Any]:
+    """Return a fault as a script of a page tells it: problem+json, in the language of the page."""
+    status, detail = told(fault)
+    if status == 500:
+        server_log().error("a script of the console was answered with a fault", exc_info=fault, fault=repr(fault))
+    return problem(status, in_chinese(detail) if language_of(request) == "zh" else detail)
+
+
+SAID_FAULTS: Final[ExceptionHandlersMap] = {HTTPException: said_fault, Exception: said_fault}
+"""Of what a script asks for."""
 FAULTS: Final[ExceptionHandlersMap] = {HTTPException: fault_page, Exception: fault_page}
