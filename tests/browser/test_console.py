@@ -26,8 +26,8 @@ from tests.console.test_console_pages import DRAW
 pytestmark = pytest.mark.browser
 
 PAGES: Final = (
-    "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/drills",
-    "/story", "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
+    "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/ledger", "/audit", "/proof", "/reports",
+    "/fleet", "/drills", "/story", "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
 )  # fmt: skip
 BOTH: Final = pytest.mark.parametrize(
     ("language", "size", "dark"), [("zh-CN", PHONE, True), ("en-GB", DESKTOP, False)], ids=["phone-zh", "desktop-en"]

@@ -83,8 +83,15 @@ async def look_at_every_page(olga: httpx.AsyncClient, user: str) -> None:
         found = await get(olga, path)
         took[path] = time.perf_counter() - began_s
         assert found["grants"] or "pot=r2" in path
+    for path in ("/ledger", "/ledger?account=sponsor", "/balances"):
+        began_s = time.perf_counter()
+        await get(olga, path)
+        took[path] = time.perf_counter() - began_s
     began_s = time.perf_counter()
     assert (await olga.get(f"/grants?after=r1:{GRANTS // 2}")).status_code == 200
     took["the page itself"] = time.perf_counter() - began_s
+    began_s = time.perf_counter()
+    assert (await olga.get("/ledger")).status_code == 200
+    took["the page of the ledger"] = time.perf_counter() - began_s
     sys.stdout.write("".join(f"{path}: {took_s * 1e3:.1f} ms\n" for path, took_s in took.items()))
     assert max(took.values()) < PAGE_MAX_S

@@ -4,9 +4,11 @@ import asyncio
 import csv
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import apsw
 import pytest
 
 from redrush.api.access import Actor
@@ -18,6 +20,7 @@ from redrush.errors import RedrushError
 from redrush.ports.bill_book import NewBill
 from redrush.ports.grant_pages import PAGE_MAX
 from redrush.records.postgres.bills import PostgresBillBook
+from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests.campaigns import OFF, campaign
 from tests.conftest import Databases
@@ -90,6 +93,54 @@ async def test_a_story_goes_from_claim_to_ledger_and_that_somebody_read_it_is_no
         noted = [(line.who, line.what, line.about) for line in world.desk.diary.lines()]
         assert noted.count(("olga", "read story", "ann")) == 2
         assert ("olga", "read story", "ann in the journal") in noted
+
+
+async def test_the_ledger_is_paged_filtered_and_its_accounts_are_of_both_books(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        await win(world, "user-anna", "user-bob")
+        seen: list[str] = []
+        place: str | None = ""
+        while place is not None:
+            page = await get(vera, f"/ledger?limit=1&after={place}")
+            seen += [one["id"] for one in page["postings"]]
+            place = page["next"]
+        assert seen == ["fund:r1", "fund:r2"]
+        (one,) = (await get(olga, "/ledger?begins=fund:r2&account=sponsor"))["postings"]
+        assert (one["debit_account"], one["credit_account"], one["amount"]) == ("sponsor", "round:r2", "1.00")
+        assert (await get(olga, "/ledger?account=transit")) == {"postings": [], "next": None}
+        assert "story" in (await get(olga, "/ledger?account=user:user-anna", 400))["detail"]
+        assert "printable" in (await get(olga, "/ledger?begins=%00", 400))["detail"]
+        accounts = {one["account"]: one for one in await get(vera, "/balances")}
+        assert accounts["round:r1"]["debits"] == "0.20"
+        assert {one["book"] for one in accounts.values()} == {"records"}
+        with closing(SqliteBillBook.open_path(world.data_dir.payments)) as book:
+            book.make([NewBill(
+                kind="payout", source="g1", campaign="c", user="user-anna", provider="bank", currency="CNY",
+                amount_minor=5, subject="red packet", to="x",
+            )], NOW_US)  # fmt: skip
+        moved = [one for one in await get(vera, "/balances") if one["book"] == "bills"]
+        assert [(one["account"], one["debits"], one["balance"]) for one in moved] == [
+            ("payouts:bank", "0.00", "0.05"), ("user:*", None, "-0.05"),
+        ]  # fmt: skip
+        for language, words in (("en", ("Ledger", "all users together")), ("zh", ("分类账", "所有用户合计"))):
+            vera.headers["Accept-Language"] = language
+            told = (await vera.get("/ledger?kind=fund&begins=r1")).text
+            assert all(word in told for word in (*words, "fund:r1", "payouts:bank"))
+            assert "fund:r2" not in told
+            assert "user-anna" not in told
+
+
+async def test_whose_a_confirmed_hold_is_viewers_do_not_see_in_the_ledger(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        SqliteRecords.open_path(world.data_dir.records).close()
+        file = apsw.Connection(str(world.data_dir.records))
+        file.execute("INSERT INTO campaigns (campaign, id) VALUES (1, 'c')")
+        file.execute("INSERT INTO postings VALUES (1, 'confirm:c-r1-1#1', 'held:r1', 'user:a-long-name', 10, 1)")
+        file.close()
+        for who, account in ((olga, "user:a-long-name"), (vera, "user:a-…me")):
+            (one,) = (await get(who, "/ledger"))["postings"]
+            assert (one["debit_account"], one["credit_account"]) == ("held:r1", account)
+        assert "a-long-name" not in (await vera.get("/ledger")).text
 
 
 async def test_the_stock_adds_up_and_rates_are_of_what_happened(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ PAGES: Final = (
     "/payouts",
     "/audit",
     "/proof",
+    "/reports",
+    "/ledger",
     "/fleet",
     "/me",
 )

@@ -1,5 +1,6 @@
 """Each operation of the admin API for each role and for nobody, as its own document says; and pages alike."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +26,7 @@ def operations(world: World) -> list[tuple[str, str, str]]:
 
 
 def filled(path: str) -> str:
-    return path.replace("{verb}", "cancel").replace("{proposal}", "none").replace("{name}", "nobody").replace(
-        "{session}", "none"
-    ).replace("{key}", "none").replace("{schedule}", "none")  # fmt: skip
+    return re.sub(r"\{(\w+)\}", lambda hole: {"verb": "cancel", "name": "nobody"}.get(hole[1], "none"), path)
 
 
 async def test_each_operation_is_open_to_who_may_and_to_nobody_else(tmp_path: Path) -> None:
@@ -72,6 +71,7 @@ async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
         "/": Role.VIEWER, "/wall": Role.VIEWER, "/fleet": Role.VIEWER,
         "/drills": Role.VIEWER, "/campaigns": Role.VIEWER, "/steer": Role.VIEWER,
         "/waiting": Role.VIEWER, "/audit": Role.VIEWER, "/grants": Role.VIEWER, "/proof": Role.VIEWER,
+        "/reports": Role.VIEWER, "/ledger": Role.VIEWER,
         "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/bills": Role.OPERATOR,
         "/grants.csv": Role.OPERATOR, "/people": Role.ADMIN,
     }  # fmt: skip

@@ -3,6 +3,7 @@ nothing, in both databases."""
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import apsw
 import psycopg
 import pytest
 
-from redrush.ports.grant_pages import GrantPages
+from redrush.ports.grant_pages import LOOKED_MAX, PATIENCE_S, GrantPages, LedgerPart
 from redrush.records.postgres import PostgresRecords
 from redrush.records.postgres.looking import PostgresPages
 from redrush.records.sqlite import SqliteRecords
@@ -114,6 +115,40 @@ def test_sqlite_finds_a_page_of_payouts_by_an_index_in_its_order(tmp_path: Path,
     assert not [step for step in steps if "TEMP B-TREE" in step or step == "SCAN bills"], steps
 
 
+POSTINGS: Final = 3 * LOOKED_MAX
+
+
+def test_a_page_of_one_account_looks_through_a_bounded_part_and_goes_on(tmp_path: Path, databases: Databases) -> None:
+    """The account's only posting is the last one of many."""
+    SqliteRecords.open_path(tmp_path / "records.db").close()
+    rows = [(f"hold:c-r1-{number:08}#1", "round:r1", "held:r1", 10, number) for number in range(POSTINGS)]
+    rows.append(("take:last", "round:r1", "transit", 10, 1))
+    file = apsw.Connection(str(tmp_path / "records.db"))
+    with file:
+        file.execute("INSERT INTO campaigns (campaign, id) VALUES (1, 'c')")
+        file.executemany("INSERT INTO postings VALUES (1, ?, ?, ?, ?, ?)", rows)
+    file.close()
+    dsn = databases.fresh()
+    fill_postgres(dsn, 1)
+    with psycopg.connect(dsn, autocommit=True) as connection, connection.cursor() as cursor:
+        copying = "COPY postings (id, debit_account, credit_account, amount_minor, at_us, campaign) FROM STDIN"
+        with cursor.copy(copying) as copy:
+            for row in rows:
+                copy.write_row((*row, 1))
+        cursor.execute("ANALYZE postings")
+    pages: list[GrantPages] = [SqlitePages(tmp_path / "records.db", "c"), PostgresPages(dsn, "c")]
+    for one in pages:
+        places: list[str | None] = [""]
+        while (place := places[-1]) is not None:
+            began_s = time.perf_counter()
+            page = one.ledger(LedgerPart(account="transit"), place, 50)
+            assert time.perf_counter() - began_s < PATIENCE_S / 2
+            places.append(page.following)
+        assert [posting.id for posting in page.postings] == ["take:last"]
+        assert places[1:-1] == [f"hold:c-r1-{number * LOOKED_MAX - 1:08}#1" for number in (1, 2, 3)]
+        one.close()
+
+
 @pytest.mark.parametrize("package", ["redrush.records.postgres", "redrush.records.sqlite"])
 def test_what_people_look_through_counts_and_skips_nothing(package: str) -> None:
     for name, text in load_statements(package, "looking.sql").items():
@@ -155,8 +190,28 @@ def test_both_databases_tell_the_same_of_money_and_ledger(tmp_path: Path, databa
         assert balances["transit"] == (moved_minor, moved_minor)
         assert balances["round:r1"] == (granted["r1"] + moved_minor, sum(amounts[:40]))
         assert balances["sponsor"] == (sum(amounts), 0)
-        first = one.ledger("", 2)
-        assert [posting.id for posting in (*first, *one.ledger(first[-1].id, 10))] == [
+        first = one.ledger(LedgerPart(), "", 2)
+        assert first.following == "fund:r2"
+        rest = one.ledger(LedgerPart(), first.following, 10)
+        assert rest.following is None
+        assert [posting.id for posting in (*first.postings, *rest.postings)] == [
             "fund:r1", "fund:r2", "give:leftover:r1", "take:leftover:r1",
         ]  # fmt: skip
+        for part, ids in (
+            (LedgerPart(begins="fund:"), ["fund:r1", "fund:r2"]),
+            (LedgerPart(begins="fund:r2"), ["fund:r2"]),
+            (LedgerPart(account="transit"), ["give:leftover:r1", "take:leftover:r1"]),
+            (LedgerPart(account="round:r1"), ["fund:r1", "take:leftover:r1"]),
+            (LedgerPart(begins="take:", account="round:r1"), ["take:leftover:r1"]),
+            (LedgerPart(begins="hold:"), []),
+            (LedgerPart(account="nobody"), []),
+        ):
+            found, place = [], ""
+            for _ in range(4):
+                page = one.ledger(part, place, 1)
+                found += [posting.id for posting in page.postings]
+                if page.following is None:
+                    break
+                place = page.following
+            assert found == ids, part
         one.close()

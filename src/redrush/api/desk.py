@@ -25,6 +25,8 @@ from redrush.api.passwords import hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.people import People
 from redrush.api.people_seen import READ_STORY, PeopleSeen
+from redrush.api.reports import TICK_S as REPORTS_S
+from redrush.api.reports import Reports
 from redrush.api.schedules import Schedules
 from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions
@@ -32,11 +34,12 @@ from redrush.api.sets import Sets
 from redrush.api.steering import Steering
 from redrush.control.campaigns import Noted
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_campaign
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
 from redrush.http.bodies import json_object
 from redrush.operate.data_dir_reports import find_in_data_dir
-from redrush.operate.looking import Lookup
+from redrush.operate.looking import AccountTold, Lookup
 from redrush.watch.log import server_log
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ class Desk:
         self.payouts = Payouts(self.links.first, self.diary, now_us)
         self.bills = Bills(self.links, payments, self.diary, now_us)
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
+        self.reports = Reports(self.links, self.drills, self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.schedules = Schedules(
             self.drafting, self.accounts, data_dir.root / "console-schedules.json", self.diary, self.now_s
@@ -132,6 +136,7 @@ class Desk:
             asyncio.create_task(self._for_ever("live view", self.live.run), name="live"),
             asyncio.create_task(self._for_ever("schedules", self._tick), name="schedules"),
             asyncio.create_task(self._for_ever("scheduled campaigns", self.schedules.tick), name="scheduled campaigns"),
+            asyncio.create_task(self._for_ever("reports", self.reports.tick, REPORTS_S), name="reports"),
             asyncio.create_task(self._for_ever("look at the sets", self.failovers.look, EVERY_S), name="sets"),
         ]
 
@@ -140,7 +145,9 @@ class Desk:
         tasks = [*self._tasks, *([] if self._reconciling is None else [self._reconciling])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self.purses.stop(), self.drills.stop(), return_exceptions=True)
+        await asyncio.gather(
+            *tasks, self.purses.stop(), self.drills.stop(), self.reports.stop(), return_exceptions=True
+        )
         self.people.passwords.close()
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():
@@ -184,6 +191,14 @@ class Desk:
 
     async def _granted(self, campaign: str) -> tuple[str, dict[str, int]]:
         return await self.look_up(campaign, lambda lookup: lookup.granted())
+
+    async def accounts_of(self, campaign: str | None) -> list[AccountTold]:
+        """Return the accounts of a campaign that are no user's: in the records, and in the bill book where there is
+        one."""
+        name = campaign or load_campaign(self.data_dir).id
+        told = await self.look_up(campaign, lambda lookup: lookup.balances())
+        moved = (await self.payouts.accounts([name])).get(name, {})
+        return [*told, *await self.look_up(campaign, lambda lookup: lookup.moved(moved))]
 
     async def from_journal(self, campaign: str | None, user: str) -> dict[str, Any]:
         """Return what the logs themselves say of a user: the authority, read through."""

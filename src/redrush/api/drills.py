@@ -106,8 +106,12 @@ class Drills:
     async def _refuse_unless_quiet(self) -> None:
         if self.running is not None:
             raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
-        if (live := await asyncio.to_thread(self._live)) is not None:
+        if (live := await self.live()) is not None:
             raise Refused(409, f"{live}; a drill would take what its crowd needs: play it when nothing is open")
+
+    async def live(self) -> str | None:
+        """Return which round of the event is open, or soon is; None: nothing is going on."""
+        return await asyncio.to_thread(self._live)
 
     async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
@@ -130,7 +134,6 @@ class Drills:
             await asyncio.gather(self._playing, return_exceptions=True)
 
     def _live(self) -> str | None:
-        """Return which round is open, or soon is; None: none."""
         now_us = self._now_s() * 1_000_000
         for listing in all_listings(self._data_dir):
             if listing.ended_at is None and (one := listing.near(now_us, AHEAD_S * 1_000_000)) is not None:

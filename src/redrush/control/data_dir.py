@@ -31,6 +31,7 @@
 | `console.jsonl` | what people did in the console besides switching, each line with a fingerprint of all before it |
 | `console-sessions.json` | who is logged in there; nothing rests on it |
 | `console-drills.json` | what became of drills that were played from there |
+| `console-reports/` | the last reports of events that were made there; nothing rests on them |
 | `console-sets.json` | how the sets of its deployment were when a console looked last |
 | `console-proposals.json` | which changes wait there for a second person, or for their time |
 | `console-schedules.json` | which drafts wait there for the time at which they are to be served |
@@ -241,6 +242,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def accounts(self) -> Path:
         """Who may log in to the console, and its API keys."""
         return self.root / "accounts.json"
+
+    @property
+    def reports(self) -> Path:
+        """The reports of its campaigns that the console has made."""
+        return self.root / "console-reports"
 
     @property
     def campaigns(self) -> Path:

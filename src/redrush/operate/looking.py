@@ -1,7 +1,7 @@
 """What people look up of one event while it runs: pages of grants, and one user's story, with its records."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
@@ -14,12 +14,16 @@ from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import SPONSOR, TRANSIT, held_account, pot_account
 from redrush.core.rush.campaign import grant_id
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.grant_pages import PAGE_MAX, GrantPages, GrantShown, PostingShown
+from redrush.ports.bill_book import ACCOUNTS_MAX
+from redrush.ports.grant_pages import PAGE_MAX, GrantPages, GrantShown, LedgerPart, PostingShown
+from redrush.ports.records import Balance
 from redrush.records.sqlite.looking import SqlitePages
 
 SLOT_MAX: Final = 1 << 62
 """No database has a greater number."""
 SLOT_DIGITS_MAX: Final = 18
+USERS: Final = "user:*"
+"""All accounts of users together."""
 
 
 class GrantTold(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,31 @@ class PostingTold(msgspec.Struct, frozen=True, kw_only=True):
             amount=format_amount(one.amount_minor, currency),
             currency=currency,
             at=None if one.at_us is None else rfc3339(one.at_us),
+        )
+
+
+class AccountTold(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, with what went out of it and came into it in all, as text with all places of the currency."""
+
+    book: Literal["records", "bills"]
+    """What was won stands in the records, and what left or came from elsewhere in the bill book."""
+    account: str
+    debits: str | None = None
+    credits: str | None = None
+    """None: of a sum of many accounts only the balance is known."""
+    balance: str
+    currency: str
+
+    @classmethod
+    def of(cls, book: Literal["records", "bills"], name: str, out_minor: int, in_minor: int, currency: str) -> Self:
+        """Return it."""
+        return cls(
+            book=book,
+            account=name,
+            debits=format_amount(out_minor, currency),
+            credits=format_amount(in_minor, currency),
+            balance=format_amount(in_minor - out_minor, currency),
+            currency=currency,
         )
 
 
@@ -142,21 +171,34 @@ class Lookup:
                 return found[0].user if found and found[0].slot == int(slot) else None
         return None
 
-    def balances(self) -> list[dict[str, str]]:
+    def balances(self) -> list[AccountTold]:
         """Return what went through each account of the campaign that is no user's. RedrushError as `story`."""
         names = [SPONSOR, TRANSIT, *(account(pot) for pot in self.pots() for account in (pot_account, held_account))]
         found = self._pages.balances(names)
         return [
-            {"account": name, "debits": self._text(out), "credits": self._text(into), "balance": self._text(into - out)}
-            for name, (out, into) in found.items()
+            AccountTold.of("records", name, out, into, self._campaign.currency) for name, (out, into) in found.items()
         ]
 
-    def ledger(self, after: str, limit: int) -> tuple[list[PostingTold], str | None]:
-        """Return up to `limit` postings after an id, "" for the beginning, and the id to go on from; None: there are
-        no more. Plain grants are in none of them: the list of grants has theirs. RedrushError as `story`."""
-        found = self._pages.ledger(after, limit + 1)
-        told = [PostingTold.of(one, self._campaign.currency) for one in found[:limit]]
-        return told, told[-1].id if len(found) > limit else None
+    def moved(self, accounts: Mapping[str, Balance]) -> list[AccountTold]:
+        """Return the accounts of the campaign in the bill book, for people, and what its users have there in all."""
+        currency = self._campaign.currency
+        told = [
+            AccountTold.of("bills", name, one.debits_minor, one.credits_minor, currency)
+            for name, one in accounts.items()
+        ]
+        if not told or len(told) >= ACCOUNTS_MAX:
+            return told
+        users_minor = -sum(one.net_minor for one in accounts.values())  # all accounts together come to nought
+        users = AccountTold(
+            book="bills", account=USERS, balance=format_amount(users_minor, currency), currency=currency
+        )
+        return [*told, users]
+
+    def ledger(self, part: LedgerPart, after: str, limit: int) -> tuple[list[PostingTold], str | None]:
+        """Return up to `limit` postings of a part after an id, "" for the beginning, and the id to go on from; None:
+        there are no more. Plain grants are in none of them: the list of grants has theirs. RedrushError as `story`."""
+        found = self._pages.ledger(part, after, limit)
+        return [PostingTold.of(one, self._campaign.currency) for one in found.postings], found.following
 
     def granted(self) -> tuple[str, dict[str, int]]:
         """Return the campaign's currency, and what was granted of each pot in all, minor units, as far as that is

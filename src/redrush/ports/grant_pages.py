@@ -11,6 +11,8 @@ import msgspec
 
 PAGE_MAX: Final = 200
 PATIENCE_S: Final = 2.0
+LOOKED_MAX: Final = 20_000
+"""Postings that are looked through for a page of one account's: no index has them by account."""
 
 
 class GrantShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,26 @@ class PostingShown(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**dict(zip(cls.__struct_fields__, row, strict=True)))
 
 
+class LedgerPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Which postings are wanted: those whose ids begin so, and that take from or give to an account; "": all."""
+
+    begins: str = ""
+    account: str = ""
+
+    def bounds(self, after: str) -> tuple[str, str]:
+        """Return the id from which on, and the one before which, its postings that come after an id are. No id has a
+        control character, or the last one of Unicode."""
+        return max(self.begins, after + "\x01" if after else ""), self.begins + "\U0010ffff"
+
+
+class LedgerPage(msgspec.Struct, frozen=True):
+    """Some postings, and the id to go on from; None: there are no more. It may have few, or none, and go on all the
+    same: what was looked through for it is bounded."""
+
+    postings: Sequence[PostingShown]
+    following: str | None
+
+
 class GrantPages(Protocol):
     """The records of one campaign. Calls block, and come one at a time."""
 
@@ -63,9 +85,9 @@ class GrantPages(Protocol):
         """Return debits and credits of accounts that are no user's, minor units; of those that there are. Raises as
         `page`; a database that keeps no sums by account adds up what is no plain grant."""
 
-    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
-        """Return up to `limit` postings with an id greater than `after`, in order of their ids: all but those of plain
-        grants, whose rows are theirs. Raises as `page`."""
+    def ledger(self, part: LedgerPart, after: str, limit: int) -> LedgerPage:
+        """Return up to `limit` postings of a part with an id greater than `after`, in order of their ids: all but those
+        of plain grants, whose rows are theirs. At most `LOOKED_MAX` are looked through. Raises as `page`."""
 
     def granted(self, pots: Sequence[str]) -> dict[str, int]:
         """Return what was granted of each pot in all, minor units, holds included; nothing of one that is not known.

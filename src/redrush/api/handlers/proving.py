@@ -1,19 +1,23 @@
 """What proves that all is right: the audit log, grants, stories, reconciliation."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import get, post
-from litestar.params import QueryParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.response import Response
 
 from redrush.api.access import Actor
 from redrush.api.desk import Desk, masked
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, TheDesk, actor_of
+from redrush.api.reports import FILES, Reported
 from redrush.api.seals import Refused
 from redrush.core.identity.user_ids import normalised
-from redrush.operate.looking import GrantTold, Story
-from redrush.ports.grant_pages import PAGE_MAX
+from redrush.core.money.ledger import user_account
+from redrush.operate.looking import AccountTold, GrantTold, PostingTold, Story
+from redrush.ports.grant_pages import PAGE_MAX, LedgerPart
 
 
 class AuditPage(msgspec.Struct, frozen=True):
@@ -133,9 +137,54 @@ async def journal(
     return await desk.from_journal(campaign, user)
 
 
-@get("/balances", opt=VIEWER, summary="What went through the campaign's accounts")
-async def balances(desk: TheDesk, campaign: Campaign = None) -> list[dict[str, str]]:
-    return await desk.look_up(campaign, lambda lookup: lookup.balances())
+@get("/balances", opt=VIEWER, summary="What went through the campaign's accounts, in the records and with providers")
+async def balances(desk: TheDesk, campaign: Campaign = None) -> list[AccountTold]:
+    return await desk.accounts_of(campaign)
+
+
+class Postings(msgspec.Struct, frozen=True):
+    """Some postings, and the id to go on from; none: there are no more. What is looked through for one account is
+    bounded, so there may be few, or none, and more to come."""
+
+    postings: list[PostingTold]
+    next: str | None
+
+
+@get(
+    "/ledger", opt=VIEWER, summary="The double entry of the records, a page at a time; plain grants are with the grants"
+)
+async def ledger(
+    request: AnyRequest,
+    desk: TheDesk,
+    campaign: Campaign = None,
+    begins: Annotated[str, QueryParameter(max_length=240, description="What ids begin with, such as fund:")] = "",
+    account: Annotated[str, QueryParameter(max_length=240, description="One that is no user's, such as sponsor.")] = "",
+    after: Annotated[str, QueryParameter(max_length=240)] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
+) -> Postings:
+    if not (begins + account + after).isprintable():
+        raise Refused(400, "an id and an account have printable characters only")
+    if account.startswith(user_account("")):
+        raise Refused(400, "what a user has won and been paid is in their story")
+    part = LedgerPart(begins=begins, account=account)
+    found, following = await desk.look_up(campaign, lambda lookup: lookup.ledger(part, after, limit))
+    actor = actor_of(request)
+    if not actor.sees_people:
+        found = [
+            msgspec.structs.replace(
+                one, debit_account=veiled(one.debit_account), credit_account=veiled(one.credit_account)
+            )
+            for one in found
+        ]
+    elif any(one.credit_account.startswith(user_account("")) for one in found):
+        desk.seen.listed(actor, f"the ledger of {campaign or 'the first campaign'}")
+    return Postings(found, following)
+
+
+def veiled(account: str) -> str:
+    """Return an account as viewers see it."""
+    user = account.removeprefix(user_account(""))
+    return account if user == account else user_account(masked(user))
 
 
 @get("/reconciliation", opt=VIEWER, summary="What the last reconciliation found")
@@ -150,4 +199,51 @@ async def reconcile(request: AnyRequest, desk: TheDesk, campaign: Campaign = Non
     return desk.reconciled
 
 
-PROVING: Final = (audit, grants, story, journal, balances, reconciliation, reconcile)
+class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose report is to be made, and why."""
+
+    campaign: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    why: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+ReportId = Annotated[str, PathParameter(min_length=1, max_length=80)]
+
+
+@get("/reports", opt=VIEWER, summary="Reports of events: the last ones, and the one that is being made")
+async def reports(desk: TheDesk) -> Reported:
+    return desk.reports.told()
+
+
+@post("/reports", opt=OPERATOR, status_code=202, summary="Make the report of a campaign, while nothing is open")
+async def make_report(data: JSONBody[Asking], request: AnyRequest, desk: TheDesk) -> Reported:
+    return await desk.reports.begin(actor_of(request), data.campaign, data.why)
+
+
+@get("/reports/{report:str}", opt=VIEWER, summary="One report, with all its figures")
+async def one_report(report: ReportId, desk: TheDesk) -> dict[str, Any]:
+    path = desk.reports.path(report, "report.json")
+    found: dict[str, Any] = msgspec.json.decode(await asyncio.to_thread(path.read_bytes))
+    return found
+
+
+@get("/reports/{report:str}/files/{file:str}", opt=VIEWER, summary="A page of a report, to be kept elsewhere")
+async def report_file(report: ReportId, file: ReportId, desk: TheDesk) -> Response[bytes]:
+    content = await asyncio.to_thread(desk.reports.path(report, file).read_bytes)
+    headers = {"Content-Disposition": f'attachment; filename="{report}.{file.partition(".")[2]}"'}
+    return Response(content, media_type=FILES[file], headers=headers)
+
+
+PROVING: Final = (
+    audit,
+    grants,
+    story,
+    journal,
+    balances,
+    ledger,
+    reconciliation,
+    reconcile,
+    reports,
+    make_report,
+    one_report,
+    report_file,
+)

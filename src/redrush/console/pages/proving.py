@@ -5,14 +5,26 @@ from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 from litestar import get, post
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect, Stream
 
 from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk, actor_of
-from redrush.api.handlers.proving import audit, balances, grants, reconcile, story, table_of_grants
+from redrush.api.handlers.proving import (
+    audit,
+    balances,
+    grants,
+    ledger,
+    one_report,
+    reconcile,
+    reports,
+    story,
+    table_of_grants,
+)
+from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
+from redrush.core.money.currency import format_amount
 from redrush.errors import RedrushError
 from redrush.operate.looking import GrantTold
 
@@ -75,16 +87,33 @@ async def story_page(request: AnyRequest, desk: TheDesk, user: Text = "", grant:
     return render(request, desk, "story.html", story=found, user=user, grant=grant)
 
 
+KINDS: Final = ("fund", "take", "give", "hold", "confirm", "release")
+"""Of postings, as their ids begin (`redrush.core.money.ledger`)."""
+
+
+@get("/ledger", opt=VIEWER)
+async def ledger_page(
+    request: AnyRequest, desk: TheDesk, kind: Text = "", begins: Text = "", account: Text = "", after: Text = ""
+) -> Page:
+    campaign = request.query_params.get("campaign") or None
+    wanted = f"{kind}:{begins}" if kind in KINDS else begins
+    accounts, page, why = [], None, None
+    try:
+        accounts = await balances.fn(desk, campaign)
+        page = await ledger.fn(request, desk, campaign, wanted[:240], account[:240], after[:240], 50)
+    except RedrushError as fault:
+        why = str(fault)
+    return render(
+        request, desk, "ledger.html", page=page, why=why, accounts=accounts, kind=kind, begins=begins,
+        account=account, after=after,
+    )  # fmt: skip
+
+
 @get("/proof", opt=VIEWER)
 async def proof(request: AnyRequest, desk: TheDesk) -> Page:
-    campaign = request.query_params.get("campaign")
-    try:
-        accounts, why = await balances.fn(desk, campaign), None
-    except RedrushError as fault:
-        accounts, why = [], str(fault)
     latest = desk.live.latest
     figures = {} if latest is None else latest.figures
-    return render(request, desk, "proof.html", reconciled=desk.reconciled, balances=accounts, why=why, figures=figures)
+    return render(request, desk, "proof.html", reconciled=desk.reconciled, figures=figures)
 
 
 @post("/proof", opt=OPERATOR, status_code=200)
@@ -95,4 +124,37 @@ async def reconcile_now(request: AnyRequest, desk: TheDesk) -> Redirect:
     )
 
 
-PROVING: Final = (audit_page, grants_page, grants_csv, story_page, proof, reconcile_now)
+@get("/reports", opt=VIEWER)
+async def reports_page(request: AnyRequest, desk: TheDesk) -> Page:
+    return render(
+        request, desk, "reports.html", told=await reports.fn(desk), campaigns=desk.links.campaigns(),
+        played=(await desk.drills.listed())["played"],
+    )  # fmt: skip
+
+
+@post("/reports", opt=OPERATOR, status_code=200)
+async def make_report_now(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    campaign, why = data.get("campaign", "")[:200] or None, data.get("why", "")[:500]
+    await desk.reports.begin(actor_of(request), campaign, why)
+    return go_to("/reports", "it is being made; look again in a moment")
+
+
+@get("/reports/{report:str}", opt=VIEWER)
+async def report_page(report: FromPath[str], request: AnyRequest, desk: TheDesk) -> Page:
+    made = desk.reports.one(report)
+    found = None if made.said else await one_report.fn(report, desk)
+    return render(request, desk, "report.html", made=made, report=found, money=format_amount)
+
+
+PROVING: Final = (
+    audit_page,
+    grants_page,
+    grants_csv,
+    ledger_page,
+    story_page,
+    proof,
+    reconcile_now,
+    reports_page,
+    make_report_now,
+    report_page,
+)

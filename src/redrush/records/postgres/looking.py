@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 
 from redrush.core.money.ledger import held_account, pot_account
-from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, PostingShown
+from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, LedgerPage, LedgerPart, PostingShown
+from redrush.records.ledger_pages import ledger_page
 from redrush.records.postgres.link import Link
 from redrush.sqlfiles import load_statements
 
@@ -54,9 +55,9 @@ class PostgresPages:
         """See the port."""
         return dict(self._rows("totals", pots=list(pots)))
 
-    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
+    def ledger(self, part: LedgerPart, after: str, limit: int) -> LedgerPage:
         """See the port."""
-        return [PostingShown.of(row) for row in self._rows("ledger", after=after, limit=limit)]
+        return ledger_page(self._rows, part, after, limit)
 
     def close(self) -> None:
         """See the port."""

@@ -51,5 +51,25 @@ SELECT account, sum(debit)::bigint, sum(credit)::bigint
 -- name: ledger
 SELECT postings.id, debit_account, credit_account, amount_minor, at_us
   FROM postings
- WHERE campaign = (SELECT campaign FROM campaigns WHERE id = %(campaign)s) AND postings.id > %(after)s
+ WHERE campaign = (SELECT campaign FROM campaigns WHERE id = %(campaign)s)
+   AND postings.id >= %(first)s AND postings.id < %(end)s
  ORDER BY postings.id LIMIT %(limit)s
+
+-- name: ledger_of_account
+-- No index has the account: so many are looked through, and no more.
+SELECT id, debit_account, credit_account, amount_minor, at_us
+  FROM (SELECT postings.id, debit_account, credit_account, amount_minor, at_us
+          FROM postings
+         WHERE campaign = (SELECT campaign FROM campaigns WHERE id = %(campaign)s)
+           AND postings.id >= %(first)s AND postings.id < %(end)s
+         ORDER BY postings.id LIMIT %(looked)s) AS looked
+ WHERE debit_account = %(account)s OR credit_account = %(account)s
+ ORDER BY id LIMIT %(limit)s
+
+-- name: last_looked_at
+SELECT max(id)
+  FROM (SELECT postings.id
+          FROM postings
+         WHERE campaign = (SELECT campaign FROM campaigns WHERE id = %(campaign)s)
+           AND postings.id >= %(first)s AND postings.id < %(end)s
+         ORDER BY postings.id LIMIT %(looked)s) AS looked

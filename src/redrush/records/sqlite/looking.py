@@ -10,8 +10,9 @@ from typing import Any
 import apsw
 
 from redrush.core.money.ledger import held_account, pot_account
-from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, PostingShown
+from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, LedgerPage, LedgerPart, PostingShown
 from redrush.ports.records import RecordsFailed
+from redrush.records.ledger_pages import ledger_page
 from redrush.records.sqlite.file import PACKAGE, failures
 from redrush.sqlfiles import load_statements
 
@@ -59,9 +60,9 @@ class SqlitePages:
             if (account := pot_account(pot)) in sums and held_account(pot) not in sums
         }
 
-    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
+    def ledger(self, part: LedgerPart, after: str, limit: int) -> LedgerPage:
         """See the port."""
-        return [PostingShown.of(row) for row in self._rows("ledger", after=after, limit=limit)]
+        return ledger_page(self._rows, part, after, limit)
 
     def close(self) -> None:
         """See the port."""

@@ -42,5 +42,25 @@ SELECT debit_account, sum(amount_minor)
 -- name: ledger
 SELECT postings.id, debit_account, credit_account, amount_minor, at_us
   FROM postings
- WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign) AND postings.id > :after
+ WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
+   AND postings.id >= :first AND postings.id < :end
  ORDER BY postings.id LIMIT :limit
+
+-- name: ledger_of_account
+-- No index has the account: so many are looked through, and no more.
+SELECT id, debit_account, credit_account, amount_minor, at_us
+  FROM (SELECT postings.id, debit_account, credit_account, amount_minor, at_us
+          FROM postings
+         WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
+           AND postings.id >= :first AND postings.id < :end
+         ORDER BY postings.id LIMIT :looked) AS looked
+ WHERE debit_account = :account OR credit_account = :account
+ ORDER BY id LIMIT :limit
+
+-- name: last_looked_at
+SELECT max(id)
+  FROM (SELECT postings.id
+          FROM postings
+         WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
+           AND postings.id >= :first AND postings.id < :end
+         ORDER BY postings.id LIMIT :looked) AS looked
