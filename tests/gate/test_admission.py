@@ -12,6 +12,7 @@ import uvloop
 
 from redrush.core.identity.tickets import sign_ticket
 from redrush.core.load.levels import GRADES, WINDOW_S, AdmissionTerms, Levels, Window, grade
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.campaign import Campaign
 from redrush.core.steering.switches import Snapshot, registry_of
 from redrush.drill.behaviour import Behaviour, Manners
@@ -152,6 +153,24 @@ async def test_a_gate_that_is_short_of_time_sheds_and_sends_people_to_another() 
         client = await gate.connect()
         user = next(f"u{number}" for number in range(100) if grade(f"u{number}", valve.key) >= GRADES // 2)
         assert_refused(await client.grab(user), interval_ms=2_000, elsewhere=True)
+
+
+async def test_whoever_asks_little_of_a_loop_sheds_nobody_while_a_flood_on_another_campaign_makes_it_late() -> None:
+    async with running_gate(packets=1_000) as quiet, running_gate(packets=1_000) as flooded:
+        loop, crowd = LoopShare(), [await quiet.connect(), *[await flooded.connect() for _ in range(2)]]
+        for beat in range(60):
+            for number, client in enumerate(crowd):  # one asks for the one campaign, two for the other
+                gate = flooded if number else quiet
+                assert (await client.grab(f"u{number % 2}-{beat // 2}")).status in (200, 503)
+            loop.begin()
+            for gate in (quiet, flooded):
+                gate.gate.admission.valves["only"].took(100, 0)
+                gate.clock.now_us += WINDOW_US
+                gate.gate.beat(0.2, loop)
+        levels = [gate.gate.admission.valves["only"].levels for gate in (quiet, flooded)]
+        assert [one.for_gate for one in levels] == [False, True]
+        assert levels[0].level == 0
+        assert levels[1].level > 0
 
 
 # -- claims that wait

@@ -12,7 +12,8 @@ second try would double the crowd there.
 
 Queueing shows in the lanes where the store is short; where the gate is short of processor time claims wait in the
 kernel, unseen. What shows then is that the loop is late for its own timers (`Admission.beat`). A late loop also makes
-stores look slow, so the bound for their queues is never below a few times the lateness.
+stores look slow, so the bound for their queues is never below a few times the lateness. Where gates of several
+campaigns share a loop, those shed load for it that ask for most of it (`redrush.core.load.loop_share`).
 """
 
 import contextlib
@@ -167,8 +168,8 @@ class Valve:
     def _wait_mean_max_ms(self) -> float:
         return max(self._terms.queueing_target_ms, self._usual_us / 1e3, LATE_FACTOR * self._late_ms)
 
-    def turn(self, lasts_s: float, late_ms: float) -> None:
-        """End the window under way; the loop was so late in it, on average."""
+    def turn(self, lasts_s: float, late_ms: float, *, sheds: bool = True) -> None:
+        """End the window under way; the loop was so late in it, on average. `sheds`: its users are refused for that."""
         self._late_ms = late_ms
         busy = self._taken or self._turned_away or self._decided or self._waiting or self.shedding
         self._idle_windows = 0 if busy else self._idle_windows + 1
@@ -190,7 +191,7 @@ class Valve:
             asked=self._asked if self.shedding else None,
             wait_mean_max_s=self._wait_mean_max_ms / 1e3,
             usual_s=self._usual_us / 1e6,
-            late=late_ms > self._terms.loop_late_target_ms,
+            late=sheds and late_ms > self._terms.loop_late_target_ms,
         )
         self._taken = self._waited_us = self._turned_away = self._decided = 0
         self._asked = [0] * COUNTS
@@ -316,8 +317,9 @@ class Admission:
         """In how many seconds `beat` is due again."""
         return BEAT_IDLE_S if all(valve.idle for valve in self.valves.values()) else BEAT_S
 
-    def beat(self, late_s: float) -> bool:
-        """Call every `beat_s`, and say how late that was; returns whether the advice has changed."""
+    def beat(self, late_s: float, *, sheds: bool = True) -> bool:
+        """Call every `beat_s`, and say how late that was; returns whether the advice has changed. `sheds`: whether
+        users are refused where the loop is late."""
         self._late_sum_s += late_s
         self._beats += 1
         now_us = self._now_us()
@@ -328,7 +330,7 @@ class Admission:
         self._window_began_us, self._late_sum_s, self._beats = now_us, 0.0, 0
         self._renew_key(now_us)
         for valve in self.valves.values():
-            valve.turn(lasts_s, self.late_ms)
+            valve.turn(lasts_s, self.late_ms, sheds=sheds)
         if self.level_at_opening > 0:
             self._preset(now_us)
         return self._find_advice()

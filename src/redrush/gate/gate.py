@@ -11,6 +11,7 @@ from typing import Final
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.histogram import Histogram
 from redrush.core.load.levels import AdmissionTerms
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.campaign import Campaign, Pot, Round
 from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
@@ -335,21 +336,29 @@ class Gate:
         """Whether claims wait, or many come: what can wait leaves the processor to them."""
         return self.gauge.parked > 0 or self._claims_per_s > RUSH_CLAIMS_PER_S
 
-    def beat(self, late_s: float) -> float:
-        """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
-        answered = self.times.look(late_s, self._answered_at_once())
+    def beat(self, late_s: float, loop: LoopShare | None = None) -> float:
+        """See to admission, which is told how late that is; returns how many seconds shall lie between the beats.
+        `loop` knows who else shares the loop; None: nobody does."""
+        claims = self._claims_answered()
+        answered = self.times.look(late_s, claims - sum(lane.times.count for lane in self.lanes.values()))
         self._claims_per_s = answered / (self.admission.beat_s + late_s)
-        if self.admission.beat(late_s):
+        if self.admission.beat(late_s, sheds=loop is None or self._has_its_part(loop, claims)):
             for rush in self.awake:
                 rush.advise()
         return self.admission.beat_s
 
-    def _answered_at_once(self) -> int:
-        """Return how many claims were so far, as far as rounds were awake: all that were answered, but for those that
-        were parked, or asked a set alone."""
+    def _has_its_part(self, loop: LoopShare, claims: int) -> bool:
+        asking, groups = self.site.asking, [served.group for served in self.campaigns.values()]
+        loop.told(self, claims + sum(one.packets.counts.answers for one in groups if one is not None))
+        loop.told(self.site, asking.users.refused + asking.addresses.refused)
+        return loop.has_its_part(self)
+
+    def _claims_answered(self) -> int:
+        """Return how many claims were answered so far, as far as rounds were awake, but for those that asked a set
+        alone."""
         self._answered += sum(rush.newly_answered() for rush in self.awake)
         refused = sum(lane.away + lane.valve.counts.level for lane in self.lanes.values())
-        return self._answered + refused - sum(lane.times.count for lane in self.lanes.values())
+        return self._answered + refused
 
     def answer_times(self) -> Mapping[Interface, Histogram]:
         """Return how long answers took, by interface."""

@@ -20,3 +20,9 @@ class RoundCounts(msgspec.Struct):
     """Refused because there was no place to wait in, or the wait was too long."""
     batches: int = 0
     """Of claims, decided; no answers."""
+
+    @property
+    def answers(self) -> int:
+        """How many claims were answered."""
+        answered: int = sum(msgspec.structs.astuple(self)) - self.batches
+        return answered

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from redrush.control.durable_file import Stamp, stamp_of
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.sets.address import Address
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
@@ -52,9 +53,9 @@ class AmendedRole:
         """See `Role`."""
         self._role.tick()
 
-    def beat(self, late_s: float) -> float:
+    def beat(self, late_s: float, loop: LoopShare) -> float:
         """See `Role`."""
-        return self._role.beat(late_s)
+        return self._role.beat(late_s, loop)
 
     def readiness(self) -> bytes:
         """See `Role`."""

@@ -16,6 +16,7 @@ from redrush.control.doubts import Listed
 from redrush.control.event import doubts_before, load_open_terms, load_prepared, prepare_event
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.phase import SteadyClock
 from redrush.errors import ConfigError
 from redrush.gate.gate import Gate
@@ -87,6 +88,7 @@ class Embedded:
         self._till: Till | None = None
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
+        self._loop = LoopShare()
         self._log = server_log()
         self._troubles = Troubles(self._log)
         self._tasks = PartsBeside(self._log)
@@ -247,7 +249,8 @@ class Embedded:
         return ports
 
     def _beat(self, late_s: float) -> float:
-        return min(self.gate.beat(late_s), self._hosting.beat(late_s))
+        self._loop.begin()
+        return min(self.gate.beat(late_s, self._loop), self._hosting.beat(late_s, self._loop))
 
     def _readiness(self) -> bytes:
         """Return whether claims are decided here. What does not stop them, such as records that are away, is told, and

@@ -15,6 +15,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.campaign import Pot
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
@@ -66,6 +67,7 @@ class GateRole:
         self._parts = Parts()
         self._stores: dict[str, ValkeyStore] = {}
         self._server: Server | None = None
+        self._loop = LoopShare()
         self._among: AmongOthers | None = None
         self._knowing: Knowing | None = None
         self._additions: AudienceFollower | None = None
@@ -204,9 +206,9 @@ class GateRole:
         if self._additions is not None:
             self._additions.look()
 
-    def beat(self, late_s: float) -> float:
+    def beat(self, late_s: float, loop: LoopShare) -> float:
         """See to the admission of this campaign."""
-        return self._gate.beat(late_s)
+        return self._gate.beat(late_s, loop)
 
     def _tick_all(self) -> None:
         self.tick()
@@ -214,7 +216,8 @@ class GateRole:
             role.tick()
 
     def _beat_all(self, late_s: float) -> float:
-        return min([self.beat(late_s), *(role.beat(late_s) for role in self.beside())])
+        self._loop.begin()
+        return min([self.beat(late_s, self._loop), *(role.beat(late_s, self._loop) for role in self.beside())])
 
     def readiness(self) -> bytes:
         assert self._among is not None

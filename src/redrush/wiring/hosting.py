@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from redrush.control.campaigns import Listing, directory_of
 from redrush.control.data_dir import DataDir
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -181,9 +182,9 @@ class Hosting:
             if hosted.event is not None:
                 hosted.event.tick()
 
-    def beat(self, late_s: float) -> float:
+    def beat(self, late_s: float, loop: LoopShare) -> float:
         """See to the admission of who is awake; returns how many seconds shall lie between the beats."""
-        pauses_s = [hosted.event.gate.beat(late_s) for hosted in self._awake.values() if hosted.event is not None]
+        pauses_s = [hosted.event.gate.beat(late_s, loop) for hosted in self._awake.values() if hosted.event is not None]
         return min(pauses_s, default=float("inf"))
 
     def readings(self) -> Iterator[Value]:

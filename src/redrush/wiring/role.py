@@ -13,6 +13,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import stamp_of
 from redrush.control.event import OpenTerms, load_event, placed, require_open_terms
 from redrush.control.sealing import SealedCampaign
+from redrush.core.load.loop_share import LoopShare
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
@@ -71,8 +72,8 @@ class Role(Protocol):
     def tick(self) -> None:
         """Renew what is prebuilt. Every second, of one that serves participants."""
 
-    def beat(self, late_s: float) -> float:
-        """See to admission; return how many seconds shall lie between the beats."""
+    def beat(self, late_s: float, loop: LoopShare) -> float:
+        """See to admission; return how many seconds shall lie between the beats. `loop` knows who shares it."""
 
     async def start(self, control: Site) -> dict[str, Address]:
         """Bring everything up that must be there before it is useful; return the addresses besides the control port's.
@@ -115,9 +116,9 @@ class Offstage:
     def tick(self) -> None:
         """Renew nothing."""
 
-    def beat(self, late_s: float) -> float:
+    def beat(self, late_s: float, loop: LoopShare) -> float:
         """See to nothing, ever again."""
-        del late_s
+        del late_s, loop
         return float("inf")
 
     async def amend(self, around: Surroundings) -> bool:

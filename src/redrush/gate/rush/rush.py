@@ -146,7 +146,7 @@ class Rush:
     def newly_answered(self) -> int:
         """Return how many claims were answered since this was asked last, but for those that a set was asked for
         alone."""
-        answered: int = sum(msgspec.structs.astuple(self.counts)) - self.counts.batches - self.later
+        answered = self.counts.answers - self.later
         newly, self._newly_from = answered - self._newly_from, answered
         return newly
 
