@@ -12,7 +12,9 @@ pytestmark = [pytest.mark.peers, pytest.mark.parametrize("proxy", ["nginx", "cad
 
 PROBLEM = "application/problem+json"
 TRUSTS_THE_PROXY = '[limits]\ntrusted_proxies = ["127.0.0.1"]\naddress_per_second = 1\naddress_burst = 2\n'
-PUBLIC = ("/v1/rounds", "/v1/rounds/r1", "/v1/policy", "/livez")
+PUBLIC = (
+    "/v1/rounds", "/v1/rounds/r1", "/v1/policy", "/livez", "/v1/campaigns/proxied/rounds/r1", "/state/proxied.json",
+)  # fmt: skip
 NOT_PUBLIC = ("/metrics", "/readyz", "/v1/switches", "/v1/nothing", "/v1/")
 
 

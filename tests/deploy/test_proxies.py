@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
+import yaml
 
 from redrush.core.identity.proof_of_work import Challenge, tries
 from redrush.core.load.client_policy import ClientPolicy
@@ -21,6 +23,7 @@ from tests.conftest import Databases
 from tests.deploy.machines import Machines
 from tests.deploy.proxies import Answer, Behind, Front, Proxy, call, fronting
 from tests.deploy.servers import Gate, Witness, serving, start, tickets
+from tests.openapi import DOCUMENT
 
 pytestmark = [pytest.mark.peers, pytest.mark.parametrize("proxy", list(Proxy))]
 
@@ -365,6 +368,32 @@ def test_the_state_of_a_round_is_fetched_once_a_second_not_once_a_reader(proxy: 
             connection.close()
         assert {answer.status for answer in answers} == {200}
         assert sum(len(witness.heads) for witness in pair) < 50
+
+
+FILLED: Final = {"campaign": "c1", "round": "r1", "key": "aB3_-x" * 3, "grant": "c1-r1-7", "packet": PACKET}
+OPERATORS: Final = "/v1/totals"
+"""The one path of the document that is for whoever runs the event."""
+
+
+def test_everything_that_the_document_names_for_participants_is_asked_of_somebody(proxy: Proxy, tmp_path: Path) -> None:
+    named = [
+        (method.upper(), path.format_map(FILLED))
+        for path, item in yaml.safe_load(DOCUMENT.read_text())["paths"].items()
+        for method in item
+        if method in {"get", "post", "delete"} and path != OPERATORS
+    ]
+    assert len(named) > 40
+    with ExitStack() as stack:
+        pair, books = stack.enter_context(_witnesses()), Witness()
+        stack.callback(books.close)
+        behind = msgspec.structs.replace(_behind_witnesses(pair), payments=books.port, payments_control=books.port)
+        front = stack.enter_context(fronting(proxy, tmp_path / "proxy", behind))
+        refused = {
+            (method, path): status
+            for number, (method, path) in enumerate(named)
+            if (status := front.call(method, path, {"Authorization": f"Bearer t{number}"}).status) != 200
+        }
+        assert refused == {}
 
 
 def test_nothing_but_the_contract_reaches_a_gate(proxy: Proxy, tmp_path: Path) -> None:
