@@ -41,9 +41,9 @@ def event(tmp_path: Path) -> Iterator[Event]:
 
 @pytest.fixture
 def bank(event: Event, tmp_path: Path) -> Iterator[Bank]:
-    running = Bank(event, tmp_path)
-    yield running
-    running.stop()
+    with Bank(tmp_path) as running:
+        event.payments = running.payments
+        yield running
 
 
 @pytest.fixture

@@ -30,22 +30,30 @@ def instant(at_s: float) -> str:
     return datetime.datetime.fromtimestamp(at_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def rush(id: str = "r1", after_s: float = 0, **more: Any) -> str:  # noqa: A002 - the key's name
+def rush(
+    id: str = "r1",  # noqa: A002 - the key's name
+    after_s: float = 0,
+    *,
+    opens_s: float = OPENS_S,
+    **more: Any,
+) -> str:
     """Return a round that opens so long after the opening."""
-    return a_round(id, opens=instant(OPENS_S + after_s), **more)
+    return a_round(id, opens=instant(opens_s + after_s), **more)
 
 
 class Event:
     """Runs with the first `start`. `stop` and `start` again is a restart on the same port."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, opens_s: float = OPENS_S) -> None:
+        """`opens_s`: when its first round opens; its server starts on the day before."""
         self.directory = directory
         self.file = directory.with_suffix(".toml")
         self.url = ""
         self.payments: Path | None = None
         """A payments file; None: nobody takes or pays money."""
         self._port = 0
-        self._ahead_ns = 0
+        self._opens_s = opens_s
+        self._ahead_ns = int((opens_s - OPENS_S) * 1e9)
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *rounds: str, tables: str = QUICK, head: str = "", opens_in_s: float | None = None) -> "Event":
@@ -77,7 +85,7 @@ class Event:
 
     def opens_in(self, seconds: float) -> None:
         """Set the server's clock: so much is left to the opening from now on."""
-        self._set_clock(int((OPENS_S - seconds - time.time()) * 1e9))
+        self._set_clock(int((self._opens_s - seconds - time.time()) * 1e9))
 
     def later(self, seconds: float) -> None:
         """Let the server's clock leap ahead."""
@@ -99,7 +107,7 @@ class Event:
     @property
     def opens_at_s(self) -> float:
         """When it opens, by the clock of this machine."""
-        return OPENS_S - self._ahead_ns / 1e9
+        return self._opens_s - self._ahead_ns / 1e9
 
     def ticket(self, user: str, lasts_s: float = 36_000) -> str:
         """Return a ticket for somebody."""

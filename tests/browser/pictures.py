@@ -5,6 +5,7 @@ those alone.
 """
 
 import contextlib
+import datetime
 import math
 import sys
 import tempfile
@@ -23,53 +24,38 @@ from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.operate.drafts import Drafts
 from tests.browser.chromium import chromium
-from tests.browser.event import OPENS_S, QUICK, Event, instant, rush
+from tests.browser.event import QUICK, Event, rush
+from tests.browser.kinds import draw, line, sale
 from tests.browser.test_console import Console, Operator
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 from tests.campaigns import OFF, a_round, campaign, lucky
 
 PICTURES: Final = Path(__file__).parents[2] / "docs/pictures"
 THEMES: Final = Path(__file__).parents[2] / "examples/themes"
+THEMES_SHOWN: Final[list[tuple[str, str, dict[str, Any]]]] = [
+    ("mid-autumn", "2027-09-15T10:20:00Z", {"dark": True}),
+    ("anniversary", "2027-05-20T11:23:00Z", {"language": "en-GB"}),
+]
 SETTLED_MS: Final = 1_800
+OPENS_S: Final = datetime.datetime.fromisoformat("2027-02-05T20:00:00+08:00").timestamp()
+"""The evening before the Year of the Goat."""
 OPENS_IN_S: Final = 8_054
 
 ZONE: Final = 'timezone = "Asia/Shanghai"\n'
 TITLE: Final = '[page]\ntitle = { zh = "羊年大吉 · 春节红包", en = "Year of the Goat" }\n'
 NAMES: Final = '[page.names]\nr1 = "第一场"\nr2 = "第二场"\n'
-LOOKS: Final = ZONE + QUICK + TITLE
-PRIZES: Final = f"""[[round]]
-id = "draw"
-kind = "draw"
-opens = {instant(OPENS_S)}
-lasts = "2h"
-plays = {{ per_user = 3 }}
-[[round.prize]]
-id = "phone"
-name = "旗舰手机"
-holds = "goods"
-count = 3
-odds = "1/2"
-"""
-SALE: Final = f"""[[round]]
-id = "phone"
-kind = "sale"
-opens = {instant(OPENS_S)}
-lasts = "2h"
-units = 500
-price = "4999.00"
-hold = "10m"
-return_every = "30s"
-[page.names]
-phone = "旗舰手机"
-"""
-LINE: Final = '[round.line]\nopens = "10m"\norder = "fifo"\npace = 5\ngrace = "3m"\n'
+HEARD: Final = '[page.sounds]\nopening = "tune"\nwon = "tune"\n'
+LOOKS: Final = ZONE + QUICK + TITLE + HEARD
 
 
 def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:
     """Make those of the participants' page."""
-    event = Event(scratch / "event")
 
-    def show(name: str, user: str, *screens: str, **how: Any) -> None:
+    def event_of(name: str, *rounds: str, opens_in_s: float, tables: str = "") -> Event:
+        event = Event(scratch / name, OPENS_S)
+        return event.start(*rounds, tables=LOOKS + tables, opens_in_s=opens_in_s)
+
+    def show(event: Event, name: str, user: str, *screens: str, **how: Any) -> None:
         visitor = Visitor(browser, event, user, timezone_id="Asia/Shanghai", **how)
         for number, screen in enumerate(screens):
             if number:
@@ -79,37 +65,38 @@ def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:
         visitor.picture(directory / f"page-{name}.png")
         visitor.leave()
 
-    event.start(rush(total="2888.00", packets=50), rush("r2", 7_200), tables=LOOKS + NAMES, opens_in_s=OPENS_IN_S)
-    show("before", "ann", "before")
-    show("before-dark", "ann", "before", dark=True, language="en-GB", size=DESKTOP)
+    rounds = [
+        rush("r1", total="2888.00", packets=50, opens_s=OPENS_S),
+        rush("r2", total="888.00", packets=50, opens_s=OPENS_S + 3_600),
+    ]
+    event = event_of("packets", *rounds, tables=NAMES, opens_in_s=OPENS_IN_S)
+    show(event, "before", "ann", "before")
+    show(event, "before-dark", "ann", "before", dark=True, language="en-GB", size=DESKTOP)
     event.opens_in(-60)
-    show("sealed", "ann", "sealed")
-    show("won", "bob", "sealed", "won")
+    show(event, "sealed", "ann", "sealed")
+    show(event, "won", "bob", "sealed", "won")
     event.stop()
-    event = Event(scratch / "empty")
-    event.start(rush(packets=1, total="8.88"), tables=LOOKS, opens_in_s=-60)
+    event = event_of("empty", rush(packets=1, total="8.88", opens_s=OPENS_S), opens_in_s=-60)
     event.grab("carl")
-    show("empty", "ann", "empty", size=PHONE)
+    show(event, "empty", "ann", "empty")
     event.stop()
-    event = Event(scratch / "draw")
-    event.start(PRIZES, tables=LOOKS, opens_in_s=-60)
-    show("draw", "ann", "ready")
+    event = event_of("draw", draw(name="旗舰手机", count=3, opens_s=OPENS_S), opens_in_s=-60)
+    show(event, "draw", "ann", "ready")
     event.stop()
-    event = Event(scratch / "sale")
-    event.start(SALE, tables=LOOKS, opens_in_s=-60)
-    show("sale", "ann", "ready", "held")
+    wares = sale(units=500, price="4999.00", secret=False, opens_s=OPENS_S)
+    event = event_of("sale", wares, tables='[page.names]\ns = "旗舰手机"\n', opens_in_s=-60)
+    show(event, "sale", "ann", "ready", "held")
     event.stop()
-    event = Event(scratch / "line")
-    event.start(rush(total="2888.00", packets=5_000) + LINE, tables=LOOKS + OFF, opens_in_s=300)
+    many = rush(total="8888.00", packets=5_000, opens_s=OPENS_S) + line(pace=5)
+    event = event_of("line", many, tables=OFF, opens_in_s=300)
     for number in range(200):
         event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
     event.opens_in(0)
-    show("line", "ann", "inline")
+    show(event, "line", "ann", "inline")
     event.stop()
-    for theme in ("mid-autumn", "anniversary"):
-        event = Event(scratch / theme)
-        event.serve(THEMES / f"{theme}.toml", "2027-02-01T12:00:00Z")
-        show(theme, "ann", "before", dark=theme == "mid-autumn", language="zh-CN" if theme == "mid-autumn" else "en-GB")
+    for theme, now, how in THEMES_SHOWN:
+        event = Event(scratch / theme).serve(THEMES / f"{theme}.toml", now)
+        show(event, theme, "ann", "before", **how)
         event.stop()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Visit
 from tests.browser.event import OPENS_S, QUICK, Event, rush, wait_until
-from tests.browser.test_kinds import DRAW, LINE
+from tests.browser.kinds import draw, line
 from tests.browser.test_shakes import ASKED, PHONE, SHAKE
 
 pytestmark = pytest.mark.browser
@@ -96,7 +96,7 @@ def test_what_there_is_to_be_had_stands_on_the_packet(event: Event, visit: Visit
 
 
 def test_a_draw_names_its_first_prize_and_speaks_of_drawing(event: Event, visit: Visit) -> None:
-    event.start(DRAW % "1/1000000", opens_in_s=600)
+    event.start(draw("1/1000000"), opens_in_s=600)
     ann = visit("ann")
     ann.sees("before")
     assert ann.page.inner_text("#tag_big") == "手机"
@@ -108,7 +108,7 @@ def test_a_draw_names_its_first_prize_and_speaks_of_drawing(event: Event, visit:
 
 
 def test_who_stands_in_line_sees_the_countdown_and_then_how_many_are_before_them(event: Event, visit: Visit) -> None:
-    event.start(rush() + LINE.format(order="fifo", pace=0.05), opens_in_s=300)
+    event.start(rush() + line(pace=0.05), opens_in_s=300)
     for number in range(6):
         event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
     ann = visit("ann")

@@ -10,12 +10,13 @@ from playwright.sync_api import Route
 
 from tests.browser.bank import NAMED, SALE, Bank, code_of
 from tests.browser.conftest import Visit
-from tests.browser.event import QUICK, Event, rush, wait_until
+from tests.browser.event import Event, rush, wait_until
+from tests.browser.kinds import group
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
-GROUP = f'{QUICK}[group]\npay = "bank"\n[limits]\nuser_per_second = "off"\n'
+GROUP = group("bank")
 
 
 def holds(event: Event, visit: Visit, user: str = "ann", **how: Any) -> Visitor:

@@ -7,17 +7,16 @@ from playwright.sync_api import Route
 
 from tests.browser.axe import is_whole
 from tests.browser.conftest import Visit
-from tests.browser.event import OPENS_S, QUICK, Event, instant, rush, wait_until
+from tests.browser.event import QUICK, Event, rush, wait_until
+from tests.browser.kinds import GROUP, SHARE, draw, line, sale
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
-LINE = '[round.line]\nopens = "10m"\norder = "{order}"\npace = {pace}\ngrace = "3m"\n'
-
 
 @pytest.mark.parametrize("order", ["random", "fifo"])
 def test_who_stands_in_line_is_let_in_when_it_is_their_turn(event: Event, visit: Visit, order: str) -> None:
-    event.start(rush() + LINE.format(order=order, pace=200), opens_in_s=900)
+    event.start(rush() + line(order), opens_in_s=900)
     ann = visit("ann")
     ann.sees("before")
     assert "开始排队" in ann.page.inner_text("#line")
@@ -35,7 +34,7 @@ def test_who_stands_in_line_is_let_in_when_it_is_their_turn(event: Event, visit:
 
 
 def test_who_is_far_back_is_told_so_as_a_range_in_honest_words(event: Event, visit: Visit) -> None:
-    event.start(rush() + LINE.format(order="fifo", pace=0.05), opens_in_s=300)
+    event.start(rush() + line(pace=0.05), opens_in_s=300)
     for number in range(6):
         event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
     ann = visit("ann")
@@ -45,23 +44,8 @@ def test_who_is_far_back_is_told_so_as_a_range_in_honest_words(event: Event, vis
     assert "到" in ann.page.inner_text("#line")
 
 
-DRAW = f"""[[round]]
-id = "draw"
-kind = "draw"
-opens = {instant(OPENS_S)}
-lasts = "2h"
-plays = {{ per_user = 3 }}
-[[round.prize]]
-id = "phone"
-name = "手机"
-holds = "goods"
-count = 100
-odds = "%s"
-"""
-
-
 def test_a_draw_is_played_until_the_plays_are_over(event: Event, visit: Visit) -> None:
-    event.start(DRAW % "1/1000000", opens_in_s=-60)
+    event.start(draw("1/1000000"), opens_in_s=-60)
     ann = visit("ann")
     ann.sees("ready")
     assert "还能抽 3 次" in ann.text
@@ -79,7 +63,7 @@ def test_a_draw_is_played_until_the_plays_are_over(event: Event, visit: Visit) -
 
 
 def test_a_prize_is_shown_by_its_name_and_another_try_is_offered(event: Event, visit: Visit) -> None:
-    event.start(DRAW % "1/1", opens_in_s=-60)
+    event.start(draw("1/1"), opens_in_s=-60)
     ann = visit("ann")
     ann.sees("ready")
     ann.press()
@@ -96,7 +80,7 @@ def test_a_prize_is_shown_by_its_name_and_another_try_is_offered(event: Event, v
 
 def test_the_rules_of_a_draw_say_how_much_a_prize_of_money_is(event: Event, visit: Visit) -> None:
     money = '[[round.prize]]\nid = "m"\nname = "现金"\nholds = "money"\namount = "5.00"\ncount = 3\nodds = "1/3"\n'
-    event.start(DRAW % "1/3" + money, opens_in_s=60)
+    event.start(draw("1/3") + money, opens_in_s=60)
     ann = visit("ann")
     ann.sees("before")
     ann.page.click("#rules summary")
@@ -104,9 +88,7 @@ def test_the_rules_of_a_draw_say_how_much_a_prize_of_money_is(event: Event, visi
     assert "手机：共 100 份" in ann.text
 
 
-GROUP = f'{QUICK}[group]\npay = "balance"\n[limits]\nuser_per_second = "off"\n'
 LATIN_WORD = re.compile(r"[A-Za-z]{2,}")
-SHARE = '[round.share]\ntotal = "3.00"\ncount = 3\n'
 
 
 def test_what_was_won_is_opened_and_a_packet_goes_to_a_friend_who_opens_its_link(event: Event, visit: Visit) -> None:
@@ -190,7 +172,7 @@ def test_a_packet_that_its_sender_has_ended_is_no_round_that_is_over(event: Even
 
 def test_rounds_of_several_kinds_are_chosen_from(event: Event, visit: Visit) -> None:
     event.start(
-        rush(after_s=3_600), DRAW % "1/1", tables=f'{QUICK}[page.names]\nr1 = "红包雨"\ndraw = "抽奖"\n', opens_in_s=-60
+        rush(after_s=3_600), draw("1/1"), tables=f'{QUICK}[page.names]\nr1 = "红包雨"\ndraw = "抽奖"\n', opens_in_s=-60
     )
     ann = visit("ann")
     ann.sees("ready")
@@ -347,23 +329,10 @@ def test_a_packet_whose_look_was_lost_and_that_is_not_there_is_told_after_the_cl
     bob.sees("no_packet")
 
 
-SALE = f"""[[round]]
-id = "s"
-kind = "sale"
-opens = {instant(OPENS_S)}
-lasts = "2h"
-units = 1
-price = "99.00"
-hold = "10m"
-return_every = "30s"
-secret_url = true
-"""
-
-
 def test_a_unit_of_a_sale_is_kept_for_its_buyer_and_others_are_told_when_to_come_back(
     event: Event, visit: Visit
 ) -> None:
-    event.start(SALE, opens_in_s=600)
+    event.start(sale(), opens_in_s=600)
     ann = visit("ann")
     ann.sees("before")
     assert ann.page.locator('[data-name="auto"]').count() == 0, "the page buys nothing by itself"
@@ -387,7 +356,7 @@ def test_a_unit_of_a_sale_is_kept_for_its_buyer_and_others_are_told_when_to_come
 
 def test_a_sale_says_what_it_sells_for_how_much_and_that_it_is_sold_out(event: Event, visit: Visit) -> None:
     """Told by a server whose state file is changed on its way."""
-    event.start(SALE, tables=f'{QUICK}[page.names]\ns = "红色手机"\n', opens_in_s=-60)
+    event.start(sale(), tables=f'{QUICK}[page.names]\ns = "红色手机"\n', opens_in_s=-60)
     ann = visit("ann")
     ann.sees("ready")
     assert "红色手机，¥99.00" in ann.page.inner_text("#line")

@@ -7,13 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from redrush.processes.loopback import free_port
 from tests.browser.conftest import Visit
-from tests.browser.event import Event, wait_until
+from tests.browser.event import QUICK, Event, rush, wait_until
+from tests.browser.kinds import gong
 
 pytestmark = pytest.mark.browser
 
@@ -55,13 +57,28 @@ class Edge:
         self._process.wait()
 
 
+@contextmanager
+def edge_of(event: Event, directory: Path) -> Iterator[Edge]:
+    """Have one that is ended in the end."""
+    directory.mkdir()
+    edge = Edge(event, directory)
+    yield edge
+    edge.stop()
+
+
 @pytest.fixture
 def edge(event: Event, tmp_path: Path) -> Iterator[Edge]:
     event.start(opens_in_s=600)
-    (tmp_path / "edge").mkdir()
-    edge = Edge(event, tmp_path / "edge")
-    yield edge
-    edge.stop()
+    with edge_of(event, tmp_path / "edge") as edge:
+        yield edge
+
+
+@pytest.fixture
+def sounding(event: Event, tmp_path: Path) -> Iterator[Edge]:
+    (tmp_path / "gong.wav").write_bytes(gong())
+    event.start(rush(), tables=f'{QUICK}[page.sounds]\nwon = "gong.wav"\n', opens_in_s=600)
+    with edge_of(event, tmp_path / "edge") as edge:
+        yield edge
 
 
 def test_the_way_of_a_packet_through_the_edge(event: Event, edge: Edge, visit: Visit) -> None:
@@ -77,6 +94,22 @@ def test_the_way_of_a_packet_through_the_edge(event: Event, edge: Edge, visit: V
     assert headers["cache-control"].startswith("public, max-age=30")
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["content-encoding"] == "gzip"
+
+
+def test_a_sound_is_served_by_the_edge_alone_and_kept_for_good(
+    event: Event, tmp_path: Path, visit: Visit, sounding: Edge
+) -> None:
+    ann = visit("ann", opened=False, before=["Math.random = () => 0.01;"])
+    ann.page.goto(f"{sounding.url}/#ticket={event.ticket('ann')}")
+    ann.sees("before")
+    with ann.page.expect_response("**/sounds/c/*.wav") as fetched:
+        ann.page.click("#headline")
+    assert fetched.value.body() == (tmp_path / "gong.wav").read_bytes()
+    headers = fetched.value.headers
+    assert (headers["content-type"], headers["cache-control"]) == ("audio/wav", "public, max-age=31536000, immutable")
+    missing = ann.page.request.get(f"{sounding.url}/sounds/c/0123456789abcdef.wav")
+    assert (missing.status, missing.headers.get("cache-control")) == (404, None), "one that comes later is not missed"
+    assert [one for one in sounding.asked_of_the_origin() if "/sounds/" in one] == []
 
 
 def test_two_thousand_looks_are_one_request_a_second_for_the_origin(event: Event, edge: Edge, visit: Visit) -> None:

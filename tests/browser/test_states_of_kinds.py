@@ -6,13 +6,13 @@ from tests.browser.axe import faults, is_whole
 from tests.browser.bank import NAMED, SALE, Bank, code_of
 from tests.browser.conftest import Visit
 from tests.browser.event import QUICK, Event, rush, wait_until
-from tests.browser.test_kinds import DRAW, GROUP, LINE, SHARE
+from tests.browser.kinds import GROUP, SHARE, draw, line
 
 pytestmark = pytest.mark.browser
 
 
 def test_those_of_a_line(event: Event, visit: Visit) -> None:
-    event.start(rush() + LINE.format(order="fifo", pace=0.05), opens_in_s=300)
+    event.start(rush() + line(pace=0.05), opens_in_s=300)
     for number in range(3):
         event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
     ann = visit("ann")
@@ -24,7 +24,7 @@ def test_those_of_a_line(event: Event, visit: Visit) -> None:
 
 
 def test_those_of_a_draw(event: Event, visit: Visit) -> None:
-    event.start(DRAW.replace("count = 100", "count = 1") % "1/1", opens_in_s=-60)
+    event.start(draw(count=1), opens_in_s=-60)
     ann = visit("ann")
     for press, *screens in ((False, "ready"), (True, "sealed"), (True, "won")):
         if press:

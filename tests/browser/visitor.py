@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from playwright.sync_api import Browser, ConsoleMessage, Request
 
@@ -16,13 +16,21 @@ NETWORK: Final = "Failed to load resource"
 """What Chromium itself writes on its console for an answer that is none, or a refusal: no error of the page."""
 
 
+class Visited(Protocol):
+    """Where a page is, and who may come in."""
+
+    url: str
+
+    def ticket(self, user: str) -> str: ...
+
+
 class Visitor:
     """Opens the page as soon as it is made. `troubles`: errors of the page, and what its policy has forbidden."""
 
     def __init__(
         self,
         browser: Browser,
-        event: Event,
+        event: Visited,
         user: str | None,
         *,
         language: str = "zh-CN",
@@ -99,6 +107,7 @@ class Visitor:
 
     def opens_in(self, seconds: float) -> None:
         """Let so much be left to the opening from now on, and the page look at the clock again."""
+        assert isinstance(self._event, Event), "of another one the clock is the machine's"
         self._event.opens_in(seconds)
         self.page.evaluate("dispatchEvent(new Event('focus'))")
 

@@ -42,12 +42,47 @@ def test_a_picture_is_taken_into_the_page(tmp_path: Path) -> None:
         ('picture = "there.gif"', "is not one of .svg, .png, .webp, .avif"),
         ('picture = "there.png"', "cannot be read: No such file"),
         ("rules.zh = 3", "page.rules"),
+        ('sounds.won = "there.ogg"', "page.sounds.won: there.ogg is not one of .mp3, .m4a, .wav"),
+        ('sounds.won = "there.mp3"', "cannot be read: No such file"),
+        ('sounds.winning = "tune"', "page.sounds.winning: is no moment that is heard; there are opening, won, missed"),
     ],
 )
 def test_a_mistake_is_told_with_its_key_and_what_to_write_instead(table: str, told: str) -> None:
     with pytest.raises(ConfigError, match="page") as refused:
         parse_campaign(campaign(a_round(), tables=f"[page]\n{table}\n"), "c.toml")
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "content", "told"),
+    [
+        ("picture", "goat.svg", b"a goat", "page.picture: goat.svg is no svg by what is in it"),
+        ("picture", "goat.png", b"<svg/>", "page.picture: goat.png is no png by what is in it"),
+        ("picture", "goat.webp", b"\x89PNG\r\n\x1a\n", "goat.webp is no webp"),
+        ("picture", "goat.avif", b"", "goat.avif is no avif"),
+        ("sounds.won", "gong.mp3", b"RIFF....WAVEfmt ", "page.sounds.won: gong.mp3 is no mp3 by what is in it"),
+        ("sounds.won", "gong.m4a", b"ID3", "gong.m4a is no m4a"),
+        ("sounds.won", "gong.wav", b"ID3", "gong.wav is no wav"),
+        ("sounds.won", "gong.wav", b"RIFF" + bytes(60_000), "60,004 bytes; at most 60,000, for a crowd fetches it"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_or_too_heavy_is_refused(
+    tmp_path: Path, key: str, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match="page") as refused:
+        parse_campaign(campaign(tables=f'[page]\n{key} = "{name}"\n'), str(tmp_path / "c.toml"))
+    assert told in str(refused.value)
+
+
+def test_sounds_are_tunes_of_the_page_or_files(tmp_path: Path) -> None:
+    (tmp_path / "gong.WAV").write_bytes(b"RIFF....WAVEfmt ")
+    page = parse_campaign(
+        campaign(tables='[page.sounds]\nopening = "tune"\nwon = "gong.WAV"\n'), str(tmp_path / "c.toml")
+    ).page
+    kind, _, data = page.sounds["won"].partition(",")
+    assert (page.sounds["opening"], kind) == ("tune", "data:audio/wav;base64")
+    assert base64.b64decode(data) == b"RIFF....WAVEfmt "
 
 
 def test_a_picture_that_is_too_heavy_is_refused(tmp_path: Path) -> None:

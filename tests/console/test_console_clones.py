@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from markupsafe import escape
 
 from redrush.api.accounts import Role
@@ -64,6 +65,24 @@ async def test_a_campaign_is_cloned_with_its_comments_at_other_times(tmp_path: P
 
 def _directory(world: World, name: str) -> DataDir:
     return DataDir(Path(next(one for one in list_campaigns(world.data_dir) if one["campaign"] == name)["directory"]))
+
+
+async def test_what_the_page_is_made_of_is_found_from_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "goat.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "gong.mp3").write_bytes(b"ID3")
+    page = (
+        '[page]\npicture = "goat.svg"\nsounds = { opening = "tune", won = "gong.mp3" }\ntexts.en = { won = "Hooray" }\n'
+    )
+    text = campaign(a_round("a", "1.00", 10), id="c", tables=OFF + page)
+    async with without_server(tmp_path, text) as world, world.client("olga") as olga:
+        cloned = await post(olga, "/drafts", 201, name="c2", of_campaign="c", opens=OPENS)
+        assert f'picture = "{tmp_path}/goat.svg"' in cloned["text"], cloned["text"]
+        assert f'{{ opening = "tune", won = "{tmp_path}/gong.mp3" }}' in cloned["text"]
+        assert 'won = "Hooray"' in cloned["text"]
+        assert (await get(olga, "/drafts/c2/check"))["ok"]
 
 
 async def test_the_first_campaign_is_cloned_and_now_becomes_an_instant(tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ texts = { en = { won = "Hooray" } }
 names = { rush = "The rush" }
 offline = false
 picture = "picture.svg"
+sounds = { won = "tune" }
 [payout]
 provider = "bank"
 policy = "threshold"
@@ -414,6 +415,7 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "page.names": _page("names", {"rush": "The rush"}),
     "page.offline": _page("offline", False),
     "page.picture": _page("picture", "data:image/svg+xml;base64,PHN2Zy8+"),
+    "page.sounds": _page("sounds", {"won": "tune"}),
     "payout.provider": (lambda s: getattr(s.event.payout, "provider", None), "bank"),
     "payout.policy": (lambda s: getattr(s.event.payout, "policy", None), "threshold"),
     "payout.threshold": (lambda s: getattr(s.event.payout, "threshold_minor", None), 40),

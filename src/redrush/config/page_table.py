@@ -11,7 +11,8 @@ import msgspec
 from redrush.config.toml_file import Wrong
 from redrush.core.web_address import parts_of
 from redrush.page.document import word_names
-from redrush.page.terms import COLOURS, LANGUAGES, PageTerms
+from redrush.page.sounds import ENDS
+from redrush.page.terms import COLOURS, LANGUAGES, MOMENTS, TUNE, PageTerms
 
 TEXT_CHARACTERS_MAX: Final = 400
 """Of one text: people read it while they wait."""
@@ -19,8 +20,22 @@ RULES_CHARACTERS_MAX: Final = 8_000
 PICTURE_BYTES_MAX: Final = 20_000
 """The picture is in the page, which everybody opens in the same minute: all of it stays below 50 KB."""
 
+SOUND_BYTES_MAX: Final = 60_000
+"""A sound is heard for three seconds at most, and a crowd fetches it."""
+
 _COLOUR: Final = re.compile(r"#(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})")
 _PICTURES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".avif": "image/avif"}
+_SOUNDS: Final = {f".{end}": kind for kind, end in ENDS.items()}
+_BEGINS: Final = {
+    "image/svg+xml": re.compile(rb"(?:\xef\xbb\xbf)?\s*<"),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "image/avif": re.compile(rb"....ftyp(?:avif|avis|mif1)", re.DOTALL),
+    "audio/mpeg": re.compile(rb"ID3|\xff[\xe2-\xff]"),
+    "audio/mp4": re.compile(rb"....ftyp", re.DOTALL),
+    "audio/wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
+}
+"""How files of a type begin: one with another name would be there, and not be seen or heard."""
 
 
 class PageTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,10 +53,11 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     texts: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
     picture: str | None = None
+    sounds: dict[str, str] = {}
 
 
 def page_terms(table: PageTable, directory: Path, rounds: Collection[str]) -> PageTerms:
-    """Return what the table says. `directory` is what its picture is relative to, `rounds` the ids of the campaign's.
+    """Return what the table says. `directory` is what its files are relative to, `rounds` the ids of the campaign's.
     Raises Wrong."""
     if table.language is not None:
         _check_language("page.language", table.language)
@@ -71,6 +87,7 @@ def page_terms(table: PageTable, directory: Path, rounds: Collection[str]) -> Pa
         texts=table.texts,
         names=table.names,
         picture=None if table.picture is None else _picture(directory / table.picture),
+        sounds={moment: _sound(moment, sound, directory) for moment, sound in table.sounds.items()},
     )
 
 
@@ -116,16 +133,29 @@ def _check_address(at: str, url: str | None) -> None:
 
 
 def _picture(path: Path) -> str:
-    kind = _PICTURES.get(path.suffix.lower())
+    return _file("page.picture", path, _PICTURES, PICTURE_BYTES_MAX, "for it is in the page")
+
+
+def _sound(moment: str, sound: str, directory: Path) -> str:
+    at = f"page.sounds.{moment}"
+    if moment not in MOMENTS:
+        raise Wrong(at, f"is no moment that is heard; there are {', '.join(MOMENTS)}")
+    return sound if sound == TUNE else _file(at, directory / sound, _SOUNDS, SOUND_BYTES_MAX, "for a crowd fetches it")
+
+
+def _file(at: str, path: Path, kinds: Mapping[str, str], bytes_max: int, because: str) -> str:
+    """Return the file as a data: address. Raises Wrong for one that no browser of the crowd would have any use for."""
+    kind = kinds.get(path.suffix.lower())
     if kind is None:
-        raise Wrong("page.picture", f"{path.name} is not one of {', '.join(_PICTURES)}")
+        raise Wrong(at, f"{path.name} is not one of {', '.join(kinds)}")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(bytes_max + 1)
+            size = len(content) if len(content) <= bytes_max else path.stat().st_size
     except OSError as fault:
-        raise Wrong("page.picture", f"{path}: cannot be read: {fault.strerror}") from fault
-    if len(content) > PICTURE_BYTES_MAX:
-        raise Wrong(
-            "page.picture",
-            f"{path.name} has {len(content):,} bytes; at most {PICTURE_BYTES_MAX:,}, for it is in the page",
-        )
+        raise Wrong(at, f"{path}: cannot be read: {fault.strerror}") from fault
+    if size > bytes_max:
+        raise Wrong(at, f"{path.name} has {size:,} bytes; at most {bytes_max:,}, {because}")
+    if _BEGINS[kind].match(content) is None:
+        raise Wrong(at, f"{path.name} is no {path.suffix[1:]} by what is in it; save it as one, or name it so")
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

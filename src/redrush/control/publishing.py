@@ -12,6 +12,7 @@ from redrush.errors import ConfigError
 from redrush.page.content import content_of
 from redrush.page.document import page_of
 from redrush.page.site import site_files
+from redrush.page.sounds import sound_files
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -48,7 +49,14 @@ def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *,
         state=asked[0] if direct else "",
     )
     page = page_of(content, file.page, own=asked if direct else (), policy_inside=True)
-    made = site_files(page, campaign.id, str(out.absolute()), asked, offline=file.page.offline)
+    made = site_files(
+        page,
+        campaign.id,
+        str(out.absolute()),
+        asked,
+        sounds=sound_files(campaign.id, file.page.sounds),
+        offline=file.page.offline,
+    )
     try:
         for name, body in made.items():
             path = out / name

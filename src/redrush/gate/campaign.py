@@ -26,7 +26,7 @@ from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.group.sharing import ClosedGrantWriter, SharedRound, Sharing
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.page_view import page_document, worker_document
+from redrush.gate.page_view import page_document, sound_document, worker_document
 from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.group import PacketHome
@@ -43,6 +43,7 @@ from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
 from redrush.page.content import content_of
 from redrush.page.document import Page, page_of
+from redrush.page.sounds import sound_files
 from redrush.page.terms import PageTerms
 
 
@@ -117,14 +118,19 @@ class ServedCampaign:
         """Of those rounds that have one."""
         state = EventState(self.rounds, self.waiting_rooms, floor.now_us, self._interval_ms, floor.times, notice)
         name = event.campaign.id.encode("ascii")
-        self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
-        """What it has for everybody at paths of its own."""
+        self._files: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
         self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
         self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us, floor.times)))
         self.offers[b"/grants"] = self._ticketed(b"GET", grants, self.tickets)
         self.offers[b"/policy"] = self._public(self._policy)
         if self.exchange is not None:
             self._offer_exchange(self.exchange)
+
+    @property
+    def public(self) -> dict[bytes, Route]:
+        """What it has for everybody at paths of its own; `advise` may change it."""
+        sounds = sound_files(self.event.campaign.id, self.event.page.sounds)
+        return self._files | {path.encode("ascii"): sound_document(file) for path, file in sounds.items()}
 
     def add_round(self, parts: Sequence[Knowledge]) -> Rush:
         """Have a rush in the pots of a round, of which `parts` know, and return it."""

@@ -159,11 +159,14 @@ class Gate:
             raise CannotServe(f'the campaign "{campaign.id}": {what} is served already')
         self.campaigns[campaign.id] = served
         self._reach(served, served.rounds, tuple(served.offers))
-        for path, route in served.public.items():
-            self.site.add(b"GET", path, route, needs_ticket=False)
+        self._show(served)
         self._front()
         if served.exchange is not None:
             self.switches.added((), served.exchange)
+
+    def _show(self, served: ServedCampaign) -> None:
+        for path, route in served.public.items():
+            self.site.add(b"GET", path, route, needs_ticket=False)
 
     def _reach(self, served: ServedCampaign, rushes: Sequence[Rush], suffixes: Sequence[bytes]) -> None:
         """Let participants reach these rounds, at what the campaign offers under these paths."""
@@ -241,7 +244,10 @@ class Gate:
         self, campaign_id: str, admission: AdmissionTerms, policy: ClientPolicy, page: PageTerms, asking: AskingRules
     ) -> None:
         """Keep to these terms of the campaign that decides what belongs to the gate. KeyError: there is none such."""
-        self.campaigns[campaign_id].advise(policy, page)
+        served = self.campaigns[campaign_id]
+        self.site.remove(served.public)
+        served.advise(policy, page)
+        self._show(served)
         self.admission.amend(admission, policy.interval_ms)
         self.site.asking.amend(asking)
         self.site.forget_heads()  # one may be remembered with what is not modified

@@ -7,6 +7,7 @@ from redrush.http import answers
 from redrush.http.document import Document, Made
 from redrush.page.document import Page, hash_of, worker_text
 from redrush.page.site import CACHING, WORKER, WORKER_HEADERS, headers_of
+from redrush.page.sounds import SOUND_HEADERS, SoundFile
 
 HTML: Final = "text/html; charset=utf-8"
 JAVASCRIPT: Final = "text/javascript; charset=utf-8"
@@ -66,6 +67,11 @@ def page_document(make: Callable[[], Page]) -> Document:
 def worker_document(kept: Callable[[], bool]) -> Document:
     """Return the route of the service worker; `kept`: whether browsers may keep the page."""
     return Document(lambda: Made(worker_text(kept()).encode(), JAVASCRIPT, _lines(WORKER_HEADERS)))
+
+
+def sound_document(file: SoundFile) -> Document:
+    """Return the route of a sound of the page."""
+    return Document(lambda: Made(file.body, file.content_type, _lines(SOUND_HEADERS)))
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -21,6 +21,8 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.control.written import load_written
 from redrush.errors import ConfigError
+from redrush.page.sounds import ENDS
+from redrush.page.terms import MOMENTS
 
 LISTS: Final = (".csv", ".txt")
 LIST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(csv|txt)", re.ASCII)
@@ -28,6 +30,7 @@ LIST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(csv|txt)", re.
 CODES: Final = "codes"
 """The key of what is given once: a copy needs codes of its own."""
 PICTURE: Final = "picture"
+SOUNDS: Final = tuple(f".{end}" for end in ENDS.values())
 INSTANTS: Final = ("opens", "until")
 
 
@@ -54,7 +57,8 @@ def clone_of(data_dir: DataDir, campaign_id: str, opens: str) -> Cloned:
         raise ConfigError(f"{data_dir.written}: the text is no TOML: {fault}") from fault
     document["campaign"]["id"] = campaign_id
     _move(document, data_dir, wanted)
-    return Cloned(tomlkit.dumps(document), dict(_lists(document, written)))
+    lists = dict(_lists(document, written))  # before the text is written down: it names them otherwise
+    return Cloned(tomlkit.dumps(document), lists)
 
 
 def copy_lists(lists: Mapping[str, Path], to: Path) -> None:
@@ -111,8 +115,8 @@ def _spelled(at: datetime) -> str:
 
 
 def _lists(document: Any, written: WrittenFile) -> Iterator[tuple[str, Path]]:
-    """Yield the lists that the text names, and let it name each as one beside it. A picture stays where it is, and so
-    does a list whose name none beside a draft may have, or another one has."""
+    """Yield the lists that the text names, and let it name each as one beside it. Pictures and sounds stay where they
+    are, and so does a list whose name none beside a draft may have, or another one has."""
     taken: dict[str, Path] = {}
     for table, key, text in _named(document):
         path = Path(written.directory) / text
@@ -120,7 +124,7 @@ def _lists(document: Any, written: WrittenFile) -> Iterator[tuple[str, Path]]:
         if is_list and LIST_NAME.fullmatch(path.name) is not None and taken.setdefault(path.name, path) == path:
             table[key] = path.name
             yield path.name, path
-        elif is_list or key == PICTURE:
+        elif is_list or key == PICTURE or (key in MOMENTS and text.lower().endswith(SOUNDS)):
             table[key] = str(path)
 
 

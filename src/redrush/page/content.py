@@ -13,6 +13,7 @@ from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.draw import PrizeKind
 from redrush.core.rush.group import WORD_SIGNS_MAX, WORD_SIGNS_MIN, GroupTerms
 from redrush.core.rush.zones import offsets_of, parse_zone
+from redrush.page.sounds import sounds_told
 from redrush.page.terms import PageTerms
 
 SIGNS: Final = {
@@ -67,6 +68,7 @@ def content_of(
             "renew": terms.renew,
             "offline": terms.offline,
             "texts": terms.texts,
+            "sounds": sounds_told(campaign.id, terms.sounds),
         },
     }
 

@@ -21,7 +21,7 @@ from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
 SCRIPTS: Final = ("turns", "workers", "policy", "clock", "alarms", "net", "memory", "words", "qr", "view", "state",
                   "tabs", "line", "rush", "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person",
-                  "rounds", "hours", "winnings", "packets", "motion", "outside", "renewal", "keeping",
+                  "sounds", "rounds", "hours", "winnings", "packets", "motion", "outside", "renewal", "keeping",
                   "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
 

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from redrush.page.document import Page, worker_text
+from redrush.page.sounds import ENDS, SOUND_HEADERS, SoundFile
 
 CACHING: Final = "public, max-age=30, stale-while-revalidate=86400, stale-if-error=604800"
 """Of the page: what was opened yesterday opens still while everything else is away."""
@@ -44,19 +45,27 @@ WORKER_HEADERS: Final[Mapping[str, str]] = {
 
 
 def site_files(
-    page: Page, campaign_id: str, root: str, gates: Sequence[str], *, offline: bool = True
+    page: Page,
+    campaign_id: str,
+    root: str,
+    gates: Sequence[str],
+    *,
+    sounds: Mapping[str, SoundFile],
+    offline: bool = True,
 ) -> dict[str, bytes]:
-    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs; `offline`:
-    browsers may keep the page."""
+    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs; `sounds` by
+    their paths; `offline`: browsers may keep the page."""
     worker = worker_text(offline).encode()
     zipped = gzip.compress(page.html, mtime=0)
+    heard = {path.removeprefix("/"): sound.body for path, sound in sounds.items()}
     return {
         "index.html": page.html,
         "index.html.gz": zipped,
         f"c/{campaign_id}/index.html": page.html,
         f"c/{campaign_id}/index.html.gz": zipped,
         WORKER: worker,
-        "manifest.json": _manifest({"index.html": page.html, WORKER: worker}),
+        **heard,
+        "manifest.json": _manifest({"index.html": page.html, WORKER: worker, **heard}),
         "_headers": _header_file(page, campaign_id),
         "nginx.conf": _nginx(page, campaign_id, root, gates),
     }
@@ -75,19 +84,32 @@ def _header_file(page: Page, campaign_id: str) -> bytes:
     """Return the headers as static hosts read them (a path, then its headers, indented)."""
     lines = "".join(f"  {name}: {value}\n" for name, value in {"Cache-Control": CACHING, **headers_of(page)}.items())
     pages = "".join(f"{path}\n{lines}" for path in ("/", "/index.html", f"/c/{campaign_id}/*"))
-    worker = "".join(f"  {name}: {value}\n" for name, value in WORKER_HEADERS.items())
-    return f"{pages}/{WORKER}\n{worker}".encode()
+    worker, sounds = (
+        "".join(f"  {name}: {value}\n" for name, value in some.items()) for some in (WORKER_HEADERS, SOUND_HEADERS)
+    )
+    return f"{pages}/{WORKER}\n{worker}/sounds/{campaign_id}/*\n{sounds}".encode()
 
 
 def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> bytes:
     text = files("redrush.page").joinpath("site.nginx.conf").read_text(encoding="utf-8")
-    headers, worker = (
-        "\n".join(f'        add_header {name} "{value}" always;' for name, value in some.items())
-        for some in (headers_of(page), WORKER_HEADERS)
+    # Of a sound that is not there yet nobody keeps for a year that it is not.
+    headers, worker, sounds = (
+        "\n".join(f'        add_header {name} "{value}"{always};' for name, value in some.items())
+        for some, always in ((headers_of(page), " always"), (WORKER_HEADERS, " always"), (SOUND_HEADERS, ""))
     )
+    types = " ".join(f"{content_type} {end};" for content_type, end in ENDS.items())
     servers = "\n".join(f"    server {_server(gate)} max_fails=0;" for gate in gates)
     zone = re.sub(r"\W", "_", campaign_id)
-    return text.format(id=campaign_id, zone=zone, root=root, servers=servers, headers=headers, worker=worker).encode()
+    return text.format(
+        id=campaign_id,
+        zone=zone,
+        root=root,
+        servers=servers,
+        headers=headers,
+        worker=worker,
+        sounds=sounds,
+        types=types,
+    ).encode()
 
 
 def _server(gate: str) -> str:

@@ -1,4 +1,4 @@
-"""What a campaign says of its page: name, colours, picture, texts. All of it is optional, and none of it is sealed."""
+"""What a campaign says of its page: name, colours, picture, sounds, texts. All is optional, nothing of it sealed."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,6 +14,12 @@ COLOURS: Final = ("red", "red-deep", "red-dark", "gold", "gold-deep", "sky-top",
 
 PACKET_COLOURS: Final = frozenset({"red", "red-deep", "red-dark", "gold", "gold-deep"})
 """Those of the packet itself, which are the same by day and by night unless a campaign says otherwise."""
+
+MOMENTS: Final = ("opening", "won", "missed")
+"""When there is something to be heard: a round opens, something was won, or it was not."""
+
+TUNE: Final = "tune"
+"""The page's own sound of a moment, which browsers make by themselves."""
 
 Texts = Mapping[str, str]
 """One text by language."""
@@ -48,3 +54,5 @@ class PageTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What rounds are called, by their ids."""
     picture: str | None = None
     """Over the sky, as a data: address; None: ours."""
+    sounds: Mapping[str, str] = {}
+    """By moment, of `MOMENTS`: `TUNE`, or a file as a data: address. Without any the page is silent."""

@@ -23,6 +23,7 @@ LOOK_S: Final = 0.25
 CAMPAIGNS: Final = b"/v1/campaigns/"
 ROUNDS: Final = b"/v1/rounds/"
 PAGES: Final = b"/c/"
+SOUNDS: Final = b"/sounds/"
 STATES: Final = b"/state/"
 _STATE_END: Final = b".json"
 
@@ -71,6 +72,9 @@ class CampaignPaths:
         if path.startswith(PAGES) or (path.startswith(STATES) and path.endswith(_STATE_END)):
             name = path.removeprefix(PAGES).removeprefix(STATES).removesuffix(_STATE_END)
             campaign_id = name.decode("ascii", "replace")
+            return (campaign_id, path) if campaign_id in self._ids else None
+        if path.startswith(SOUNDS):
+            campaign_id = path.removeprefix(SOUNDS).partition(b"/")[0].decode("ascii", "replace")
             return (campaign_id, path) if campaign_id in self._ids else None
         if path.startswith(ROUNDS):
             name = path.removeprefix(ROUNDS).partition(b"/")[0]

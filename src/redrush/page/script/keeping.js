@@ -1,7 +1,6 @@
 // Room: the page is kept for whoever opens it without a network, where a browser can. Begun when there is time for it.
 import { scriptAddress } from "./workers.js";
 
-const CALM_MS = 60000;
 const AFTER_MS = 10000;
 
 export class Keeping {
@@ -17,7 +16,7 @@ export class Keeping {
 
   keep() {
     const { rounds, view } = this.page;
-    if (rounds.all.some(({ id }) => Math.abs(rounds.opensIn(id)) < CALM_MS)) this.later();
+    if (!rounds.calm) this.later();
     else view.navigator.serviceWorker.register(scriptAddress(view, "/sw.js"), { updateViaCache: "none" }).catch(() => {});
   }
 }

@@ -15,6 +15,7 @@ import { Renewal } from "./renewal.js";
 import { Rounds } from "./rounds.js";
 import { rulesOf } from "./rules.js";
 import { modelOf } from "./screens.js";
+import { Sounds } from "./sounds.js";
 import { Follower } from "./state.js";
 import { Tabs } from "./tabs.js";
 import { Till } from "./till.js";
@@ -45,6 +46,7 @@ class Page {
     this.packets = new Packets(this);
     this.motion = new Motion(this);
     this.outside = new Outside(this);
+    this.sounds = new Sounds(this);
     this.renewal = new Renewal(this);
     this.keeping = new Keeping(this);
     this.tabs = new Tabs(`redrush ${config.id}`, view, () => this.render());
@@ -67,6 +69,7 @@ class Page {
     this.speak(this.memory.get("language") || config.page.language || languageOf(view.navigator));
     await nextTurn(view);
     this.listen();
+    this.sounds.listen();
     this.tabs.lead(view.document.visibilityState === "visible");
     await nextTurn(view);
     this.winnings.recall();
@@ -119,6 +122,7 @@ class Page {
     screen.text("language", this.speech.say("language"));
     screen.element.language.lang = language === "zh" ? "en" : "zh";
     screen.text("skip", this.speech.say("skip"));
+    this.sounds.show();
     screen.text("rules_title", this.speech.say("rules"));
     this.ruled = null;
     if (screen.element.rules.open) this.showRules();

@@ -3,6 +3,7 @@ import { Line } from "./line.js";
 import { Rush } from "./rush.js";
 
 const AHEAD_MS = 60000;
+const CALM_MS = 60000;
 
 export class Rounds {
   constructor(page) {
@@ -36,6 +37,11 @@ export class Rounds {
   opensIn(id) {
     const round = this.round(id);
     return round && this.page.clock.known ? round.opens - this.page.now : Infinity;
+  }
+
+  // Whether nothing opens soon, or has opened just now: the time for what can wait.
+  get calm() {
+    return !this.all.some(({ id }) => Math.abs(this.opensIn(id)) < CALM_MS);
   }
 
   // Rounds that are still to open, the next one first.
@@ -158,13 +164,14 @@ export class Rounds {
       prove: () => page.prove(),
       lineUp: (rush) => this.lineUp(rush),
       played: (rush) => person.keepOf("play", rush.round.id, rush.play),
-      changed: (rush) => this.changed(rush),
+      changed: (rush, was) => this.changed(rush, was),
       won: (rush, grant, repeat) => page.winnings.won(rush, grant, repeat),
     };
   }
 
-  changed(rush) {
+  changed(rush, was) {
     if (rush.round.id !== this.chosen) return;
+    this.page.sounds.follow(rush, was);
     const model = this.page.render();
     if (rush.screen !== "before" && rush.screen !== "won") this.page.screen.announce(`${model.headline} ${model.line}`);
   }

@@ -12,7 +12,7 @@ const FINAL = new Set([
 ]);
 
 export class Rush {
-  // `house`: net, alarms, clock, gates, bases (URLs of gates), view, draw, ticket(), expired(), leads(), prove(), changed(rush), won(rush, grant)
+  // `house`: net, alarms, clock, gates, bases (URLs of gates), view, draw, ticket(), expired(), leads(), prove(), changed(rush, was), won(rush, grant)
   constructor(round, policy, house) {
     this.round = round;
     this.house = house;
@@ -77,8 +77,9 @@ export class Rush {
   }
 
   show(screen) {
+    const was = this.screen;
     this.screen = screen;
-    this.house.changed(this);
+    this.house.changed(this, was);
   }
 
   // The server's time is known: wait for the opening, or let the person in.

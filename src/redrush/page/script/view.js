@@ -62,6 +62,15 @@ export class View {
     place.hidden = false;
   }
 
+  // Whether sounds are on, {label, on}; or that there are none.
+  sound(told) {
+    const { sound } = this.element;
+    sound.hidden = !told;
+    if (!told) return;
+    sound.setAttribute("aria-label", told.label);
+    sound.setAttribute("aria-checked", String(told.on));
+  }
+
   // How wide a line of text is, in digits.
   wide(text) {
     return [...text].reduce((sum, sign) => sum + (sign > "\u2e80" ? 1.7 : 1), 0);

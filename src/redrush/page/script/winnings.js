@@ -89,6 +89,7 @@ export class Winnings {
     await nextTurn(view);
     if (rush.screen !== "sealed") return; // another tab has opened it meanwhile
     screen.celebrate();
+    page.sounds.play("won");
     rush.show("won");
     await nextTurn(view);
     const told = grant.amount ? page.speech.money(grant.amount, grant.currency) : grant.prize_name || "";

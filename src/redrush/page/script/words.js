@@ -4,6 +4,7 @@ export const WORDS = {
   zh: {
     language: "English",
     skip: "跳到主要内容",
+    sound: "声音",
     loading: "正在连接……",
     loading_line: "马上就好。",
     unreached: "暂时连不上",
@@ -217,6 +218,7 @@ export const WORDS = {
   en: {
     language: "中文",
     skip: "Skip to the main part",
+    sound: "Sound",
     loading: "Connecting …",
     loading_line: "Just a moment.",
     unreached: "Out of reach for now",
