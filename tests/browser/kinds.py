@@ -8,6 +8,8 @@ from typing import Final
 
 from tests.browser.event import OPENS_S, QUICK, instant
 
+SOUNDS: Final = '[page.sounds]\nopening = "tune"\nwon = "tune"\nmissed = "tune"\n'
+"""The page's own sounds, for every moment."""
 SHARE: Final = '[round.share]\ntotal = "3.00"\ncount = 3\n'
 """Stands behind a round whose winners share."""
 

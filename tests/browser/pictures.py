@@ -25,7 +25,7 @@ from redrush.core.identity.tickets import sign_ticket
 from redrush.operate.drafts import Drafts
 from tests.browser.chromium import chromium
 from tests.browser.event import QUICK, Event, rush
-from tests.browser.kinds import draw, line, sale
+from tests.browser.kinds import SOUNDS, draw, line, sale
 from tests.browser.test_console import Console, Operator
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 from tests.campaigns import OFF, a_round, campaign, lucky
@@ -44,8 +44,7 @@ OPENS_IN_S: Final = 8_054
 ZONE: Final = 'timezone = "Asia/Shanghai"\n'
 TITLE: Final = '[page]\ntitle = { zh = "羊年大吉 · 春节红包", en = "Year of the Goat" }\n'
 NAMES: Final = '[page.names]\nr1 = "第一场"\nr2 = "第二场"\n'
-HEARD: Final = '[page.sounds]\nopening = "tune"\nwon = "tune"\n'
-LOOKS: Final = ZONE + QUICK + TITLE + HEARD
+LOOKS: Final = ZONE + QUICK + TITLE + SOUNDS
 
 
 def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:

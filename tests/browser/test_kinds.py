@@ -182,6 +182,33 @@ def test_rounds_of_several_kinds_are_chosen_from(event: Event, visit: Visit) -> 
     ann.sees("ready")
 
 
+def test_who_looks_at_what_they_won_is_not_taken_to_a_round_that_was_open_all_the_time(
+    event: Event, visit: Visit
+) -> None:
+    names = '[page.names]\nr1 = "红包雨"\nr2 = "下一场"\ndraw = "抽奖"\n'
+    event.start(draw(), rush(after_s=90), rush("r2", 3_600), tables=QUICK + names, opens_in_s=-5)
+    ann = visit("ann")
+    ann.sees("ready")
+    ann.page.get_by_role("button", name="红包雨").click()
+    ann.sees("before")
+    ann.opens_in(-91)
+    ann.sees("sealed")
+    ann.press()
+    ann.sees("won")
+
+    def looks_again() -> None:
+        heard = len(ann.states)
+        ann.page.evaluate("dispatchEvent(new Event('focus'))")
+        wait_until(lambda: len(ann.states) > heard + 2, "the page has looked at the event once more")
+
+    looks_again()
+    assert (ann.screen, ann.page.inner_text("#amount")) == ("won", "0.01")
+    ann.opens_in(-3_570)
+    looks_again()
+    ann.sees("before")
+    assert ann.page.inner_text("#rounds [aria-current=true]") == "下一场", "what opens soon goes first"
+
+
 def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event: Event, visit: Visit) -> None:
     event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
     event.grab("ann")

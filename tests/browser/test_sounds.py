@@ -9,12 +9,12 @@ import pytest
 from tests.browser.axe import is_whole
 from tests.browser.conftest import Visit
 from tests.browser.event import QUICK, Event, rush, wait_until
-from tests.browser.kinds import draw, gong
+from tests.browser.kinds import SOUNDS, draw, gong
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
-TUNES: Final = f'{QUICK}[page.sounds]\nopening = "tune"\nwon = "tune"\nmissed = "tune"\n'
+TUNES: Final = QUICK + SOUNDS
 HEARD: Final = """window.heard = []; window.made = 0;
 const Real = window.AudioContext;
 window.AudioContext = class extends Real { constructor() { super(); window.made += 1; window.audio = this; } };

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.event import Event, rush
+from tests.browser.event import QUICK, Event, rush
+from tests.browser.kinds import SOUNDS
 from tests.browser.trace import COMMIT, SLOWER, Hands, Noted, noting
 from tests.browser.visitor import Visitor
 
@@ -26,7 +27,7 @@ LONG_TASK_MS = 50
 def one_visit(browser: Browser, directory: Path, slower: float) -> Noted:
     """Open the page before the opening, let it open, and open what was won: the whole way on a telephone."""
     directory.mkdir()
-    event = Event(directory / "event").start(rush(total="88.00", packets=50), opens_in_s=600)
+    event = Event(directory / "event").start(rush(total="88.00", packets=50), tables=QUICK + SOUNDS, opens_in_s=600)
     ann = Visitor(browser, event, "ann", opened=False, has_touch=True, is_mobile=True)
     hands = Hands(ann.page, slower)
     with noting(browser, ann.page, directory / "trace.json") as noted:

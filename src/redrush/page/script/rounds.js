@@ -57,10 +57,12 @@ export class Rounds {
     if (!this.chosen) this.chosen = current;
     const { rush } = this;
     if (rush?.round.kind === "group") return;
-    // What is coming goes before what is over, unless somebody is looking at what they have just won.
-    if (current !== this.chosen && (!rush || (rush.decided && this.opensIn(current) < AHEAD_MS && rush.screen !== "sealed"))) {
-      this.chosen = current;
-    }
+    // What opens later goes before what is over, unless somebody is looking at what they have just won. One that has been
+    // open all the time takes nobody from what they have chosen.
+    const other = [this.coming[0]?.id, current].find((id) => this.opensIn(id) < AHEAD_MS) ?? current;
+    const later = this.opensIn(other) < AHEAD_MS && this.opensIn(other) > this.opensIn(this.chosen);
+    if (!rush) this.chosen = current;
+    else if (rush.decided && later && rush.screen !== "sealed") this.chosen = other;
     this.enter(this.chosen);
   }
 

@@ -477,7 +477,7 @@ export class Speech {
   date(ms) {
     const at = this.there(ms);
     const [month, day] = [at.getUTCMonth(), at.getUTCDate()];
-    return this.language === "zh" ? `${month + 1}月${day}日 ` : `${day} ${MONTHS[month]}, `;
+    return this.language === "zh" ? `${month + 1}月${day}日 ` : `${day}\u00a0${MONTHS[month]}, `;
   }
 
   // The end of what began then, the day of it only where it is another one.
