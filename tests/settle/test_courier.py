@@ -42,6 +42,20 @@ class Foreign:
         pass
 
 
+class Tarpit(Foreign):
+    """A notifier that never answers for the first few, and for everybody else at once."""
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(currency="CNY", deadline_s=0.3)
+
+    async def send(self, message: Message) -> Told:
+        self.faults -= 1
+        if self.faults >= 0:
+            await asyncio.Event().wait()
+        return await super().send(message)
+
+
 def composed(kept: KeptMessage) -> Message | Rejected:
     return Message(
         number=kept.number, user=kept.user, to="", language="en", title="", text="", at_us=kept.at_us, fields={}
@@ -60,11 +74,17 @@ def book(tmp_path: Path) -> Iterator[SqliteMessageBook]:
 
 
 async def carried(
-    book: SqliteMessageBook, notifier: Foreign, compose: Callable[[KeptMessage], Message | Rejected], tried: int
+    book: SqliteMessageBook,
+    notifier: Foreign,
+    compose: Callable[[KeptMessage], Message | Rejected],
+    tried: int,
+    messages: int = 3,
 ) -> tuple[Courier, list[KeptMessage]]:
     """Let a courier work until so many messages were tried; return it, and all messages."""
+    grants = [(f"g{n}", f"u{n}") for n in range(messages)]
     book.put(
-        [NewMessage(by="x", campaign="c", grant=f"g{n}", user=f"u{n}", at_us=AT_US, fields={}) for n in range(3)], AT_US
+        [NewMessage(by="x", campaign="c", grant=grant, user=user, at_us=AT_US, fields={}) for grant, user in grants],
+        AT_US,
     )
     courier = Courier("x", book, notifier, compose, lambda: AT_US)
     running = asyncio.create_task(courier.run())
@@ -101,3 +121,11 @@ async def test_a_message_that_cannot_be_made_for_a_reason_of_its_own_is_tried_ag
         (MessageState.NEW, f"ValueError('the words for u{n}')") for n in range(3)
     ]
     assert notifier.told == []
+
+
+async def test_a_few_mails_that_hang_among_many_that_are_taken_do_not_hold_up_the_next(book: SqliteMessageBook) -> None:
+    courier, messages = await carried(book, Tarpit(4), composed, 12, messages=12)
+    states = sorted(one.state for one in messages)
+    assert states == [MessageState.SENT] * 8 + [MessageState.UNKNOWN] * 4
+    assert courier.breaker.failures == 4
+    assert courier.breaker.retry_in_s(asyncio.get_running_loop().time()) == 0, "it answers everybody else"

@@ -131,6 +131,26 @@ def test_calls_from_before_the_absence_neither_end_nor_prolong_it() -> None:
     assert (breaker.state, breaker.retry_in_s(1.9)) == (State.AWAY, 2.0 - 1.9)
 
 
+def test_calls_that_hang_among_many_that_are_answered_are_no_absence() -> None:
+    breaker = Breaker(RULE)
+    hung = [breaker.admit(0.0) for _ in range(2 * RULE.failures)]
+    breaker.succeeded(breaker.admit(0.1))
+    for permit in hung:
+        breaker.failed(5.0, permit, began_s=0.0)
+    assert (breaker.state, breaker.failures) == (State.UP, len(hung))
+
+
+def test_calls_that_hang_since_the_last_answer_are_an_absence() -> None:
+    breaker = Breaker(RULE)
+    before, last = breaker.admit(0.0), breaker.admit(0.0)
+    breaker.succeeded(last)
+    since = [breaker.admit(0.1) for _ in range(RULE.failures)]
+    for permit in [before, *since]:
+        assert breaker.state is State.UP
+        breaker.failed(5.0, permit, began_s=0.1)
+    assert breaker.state is State.AWAY
+
+
 def test_it_counts_as_away_from_the_first_call_that_was_not_answered() -> None:
     breaker = Breaker(RULE)
     for now_s in (3.0, 4.0, 5.0):

@@ -11,7 +11,9 @@ nobody. Rejected: counting in windows, which with thousands of good answers in t
 only after thousands of bad ones.
 
 A call that was let through before the state changed says nothing about what holds now: its report is recognised by its
-*permit*, and not counted. What trips the breaker is never remembered but as numbers, so its memory is constant.
+*permit*, and not counted. Nor is the failure of a call that was let through before another was answered: a few that
+hang among many that are answered are over last, all in a row, and are no absence. Permits count up, so what trips the
+breaker is never remembered but as numbers, and its memory is constant.
 
 A lane of a gate (`redrush.gate.lanes`) is a machine of the same three states, of batches instead of calls.
 """
@@ -54,6 +56,11 @@ class Breaker:
         """Calls that were not made, in all."""
         self._rule = rule
         self._permit = 0
+        """The last one that was given."""
+        self._void = 0
+        """Permits up to this one are of another state."""
+        self._answered = 0
+        """Permits up to this one were given before the last answer."""
         self._row = 0
         self._row_began_s = 0.0
         self._away_since_s = 0.0
@@ -68,17 +75,18 @@ class Breaker:
         if self.state is State.AWAY and now_s >= self._retry_at_s:
             self._become(State.TRYING)
             self._trial_ends_s = now_s + self._rule.trial_max_s
-            return self._permit
-        if self.state is not State.UP:
+        elif self.state is not State.UP:
             self.refused += 1
             return None
+        self._permit += 1
         return self._permit
 
     def succeeded(self, permit: int | None = None) -> None:
         """The call was answered. Without a permit: by whoever is the only caller, and keeps the pauses by itself."""
-        if permit is not None and permit != self._permit:
+        if permit is not None and permit <= self._void:
             return
         self._row = 0
+        self._answered = self._permit
         if self.state is not State.UP:
             self._pause_s = self._rule.pause_s
             self._become(State.UP)
@@ -87,7 +95,7 @@ class Breaker:
         """The call was not answered, or with a fault of the dependency. `began_s`: when it was made, if that is known;
         the dependency counts as away from then on."""
         self.failures += 1
-        if permit is not None and permit != self._permit:
+        if permit is not None and permit <= max(self._void, self._answered):
             return
         if self.state is not State.UP:
             self._go_away(now_s)
@@ -118,4 +126,4 @@ class Breaker:
     def _become(self, state: State) -> None:
         self.state = state
         self._row = 0
-        self._permit += 1  # what was permitted before is of another time
+        self._void = self._permit  # what was permitted before is of another time
