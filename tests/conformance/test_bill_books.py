@@ -9,6 +9,7 @@ import pytest
 
 from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
+from redrush.core.rush.group import payment_of, rest_transfer
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
 from redrush.ports.provider import Accepted, BillLine, Closed, Done, Failed, Notice, Paid, Terms
@@ -234,6 +235,36 @@ def test_refunds_come_to_what_was_paid_in_at_most(book: BillBook) -> None:
     book.change([steps.after(part, Failed("account closed"), TERMS, 50)])
     book.make([refund("r2", 500)], 60)
     assert (net(book, "sales"), net(book, "refunds:bank")) == (0, 500)
+
+
+def test_what_of_a_packet_is_in_its_senders_balance_is_not_given_back_besides(book: BillBook) -> None:
+    source, rest = payment_of("c", "a" * 32), rest_transfer("a" * 32)
+    assert book.left_of(source) == 0
+    book.make([payin(source), payin("o1")], 10)
+    assert book.left_of(source) == 0, "nothing was paid yet"
+    for bill in book.take("bank", "start", 10, HIDDEN_US, 2):
+        book.change([steps.after(bill, Paid(500, 20, "r", "CNY"), TERMS, 30)])
+    book.post_each("another", [Entry(clearing.credited("u2", "sponsor", rest, 400, 30))])
+    assert (book.left_of(source), book.left_of("o1")) == (500, 500)
+    book.post_each("c", [Entry(clearing.credited("u2", "sponsor", rest, 200, 30))])
+    assert (book.left_of(source), book.left_of("o1")) == (300, 500)
+
+    def refund(name: str, amount_minor: int) -> NewBill:
+        return msgspec.structs.replace(
+            payin(name, amount_minor), kind="refund", of=source, subject="back", expires_us=None
+        )
+
+    with pytest.raises(NotCovered):
+        book.make([refund("r1", 301)], 40)
+    book.make([refund("r1", 200)], 40)
+    assert book.left_of(source) == 100
+    (part,) = book.take("bank", "start", 40, HIDDEN_US, 1)
+    (failed,) = book.change([steps.after(part, Failed("account closed"), TERMS, 50)])
+    assert book.left_of(source) == 300
+    book.make([refund("r2", 101)], 60)
+    with pytest.raises(NotCovered):
+        book.change([steps.again(failed, 70, covered_minor=None)])
+    assert book.left_of(source) == 199
 
 
 def test_what_was_paid_after_it_had_ended_is_known_until_it_is_given_back(book: BillBook) -> None:

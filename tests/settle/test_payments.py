@@ -178,6 +178,29 @@ def test_a_payment_is_shown_and_its_owner_hears_of_it_once_it_is_paid(tmp_path: 
     run(story)
 
 
+def test_what_is_left_goes_back_whatever_parts_went_before(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            for source in ("hold:1", "hold:2"):
+                one.bank.pay((await charge(one, source)).number, one.clock())
+                assert await one.payments.ask(source) is not None
+            await one.payments.refund("hold:1/part/1", of="hold:1", amount_minor=120, reason="a scratch")
+            rest = await one.payments.refund_rest("hold:1", of="hold:1", reason="cancelled")
+            assert rest is not None
+            assert rest.amount_minor == 380
+            again = await one.payments.refund_rest("hold:1", of="hold:1", reason="cancelled")
+            assert again is not None
+            assert again.number == rest.number
+            await one.payments.refund("hold:2/part/1", of="hold:2", amount_minor=500, reason="a scratch")
+            assert await one.payments.refund_rest("hold:2", of="hold:2", reason="cancelled") is None
+            await until(lambda: sums(one.bank).get(("refund", "done"), (0,))[0] == 3)
+            assert sums(one.bank)["refund", "done"][:2] == (3, 1_000)
+            with pytest.raises(RedrushError, match="nothing was paid in for hold:3"):
+                await one.payments.refund_rest("hold:3", of="hold:3", reason="cancelled")
+
+    run(story)
+
+
 def test_an_owner_who_breaks_off_or_is_gone_keeps_nobody_else_waiting(tmp_path: Path) -> None:
     async def story() -> None:
         async with world(tmp_path) as one:

@@ -137,7 +137,8 @@ class Story:
         return packet
 
     async def sale(self) -> None:
-        """Dan's is delivered, eve's is being paid, fay's was given back, gil's was refused by the shop."""
+        """Dan's is delivered, and a part of its price went back; eve's is being paid, fay's was given back, gil's was
+        refused by the shop."""
         users = ("dan", "eve", "fay", "gil")
         held = await self.store.claim([Claim("s", user) for user in users], self.now_us)
         holds = {
@@ -159,7 +160,9 @@ class Story:
         self.kept(gil.refunded(self.now_us))
         dan = self.sold("dan")
         await self.store.confirm([holds["dan"]], self.now_us)
-        self.kept(dan.confirmed(self.now_us))
+        dan = self.kept(dan.confirmed(self.now_us))
+        part = msgspec.structs.replace(self.refund(dan), source=f"sale:c:{dan.id}/part/1", amount_minor=50)
+        self.moved(self.bills.make([part], self.now_us)[0])
 
     def order(self, hold: Grant) -> SaleOrder:
         grant = grant_id("c", "s", hold.slot)
@@ -336,9 +339,9 @@ def test_nothing_is_found_where_all_is_as_it_was_written(form: Form) -> None:
     assert report.problems == ()
     assert report.books is not None
     looked = report.books
-    assert (looked.bills, looked.packets, looked.orders, looked.changing) == (6, 2, 4, 0)
+    assert (looked.bills, looked.packets, looked.orders, looked.changing) == (7, 2, 4, 0)
     assert report.to_json()["books"]["postings"] == looked.postings > 10
-    assert "books: 6 bills" in report.to_text()
+    assert "books: 7 bills" in report.to_text()
 
 
 def change(table: str, what: str, where: str) -> str:
@@ -362,6 +365,7 @@ def posted(id_: str, debit: str, credit: str) -> str:
 
 
 A, B, ARRIVED, DAN, EVE = "id LIKE 'a%'", "id LIKE 'b%'", "source = 'arrived'", "\"user\" = 'dan'", "\"user\" = 'eve'"
+LAST_PART = "source LIKE '%/part/1'"
 SPENT = f"id = 'spend:packet:c:{OPEN_ID}'"
 PRICED = "body = replace(body, '\"price_minor\":300', '\"price_minor\":3')"
 
@@ -403,6 +407,14 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "an order that nobody paid": (state("eve", "paying", "sold"), "is sold, and nobody has paid it"),
     "an order whose unit is back": (state("fay", "returned", "paying"), "by the log its unit is back"),
     "an order whose money went back": (state("gil", "refunded", "delivered"), "300 minor units went back for it"),
+    "a part that went back as a whole": (
+        change("bills", "source = of_source", LAST_PART),
+        "is delivered, and 50 minor units went back for it",
+    ),
+    "a part of a packet that went back besides its rest": (
+        change("bills", f"of_source = 'packet:c:{OVER_ID}', source = 'packet:c:{OVER_ID}/part/1'", LAST_PART),
+        f"packet {OVER_ID}: 8 minor units are what is left, and 50 more went back, of 20 that were paid",
+    ),
     "an order's price": (change("orders", PRICED, DAN), "its price is 3 for dan"),
     "an order that is gone": (f"DELETE FROM {{orders}} WHERE {DAN}", "is sold for good to dan, and stands in no order"),
     "an order whose pay-in is left": (f"DELETE FROM {{orders}} WHERE {EVE}", "of an order that is in no book"),

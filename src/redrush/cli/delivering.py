@@ -9,6 +9,7 @@ from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, Who
 from redrush.core.identity.user_ids import normalised, visible
 
 if TYPE_CHECKING:
+    from redrush.operate.paying import Books
     from redrush.ports.message_book import MessageState
 
 message_app = Group(help="What winners are told: look, send again.")
@@ -106,25 +107,46 @@ def reissue(
     show(fields, lines, as_json=as_json)
 
 
-def refund(
+def refund(  # noqa: PLR0913, PLR0917 - options of one command
     data: DataOption = None,
     deploy: DeployOption = None,
     user: Annotated[str | None, Option(help="Only what this user has paid.")] = None,
     order: Annotated[str | None, Option(help="Only this order, as `GET /v1/orders` names it.")] = None,
+    packet: Annotated[str | None, Option(help="With --amount: this packet between people, once it is over.")] = None,
+    amount: Annotated[
+        str | None,
+        Option(
+            metavar="AMOUNT", help='So much of one order or packet, like 12.50, or "all"; the buyer keeps the unit.'
+        ),
+    ] = None,
+    why: Annotated[str, Option(help="With --amount: the reason, which the provider may show to the payer.")] = "",
     yes: Annotated[
-        int | None, Option("--yes", metavar="N", help="Give it back, if it is still N orders; else only tell.")
+        int | None,
+        Option(
+            "--yes",
+            metavar="N",
+            help="Give it back, if it is still N orders, or, with --amount, the N-th part; else only tell.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give back what was paid in the sales of a campaign that is cancelled, or what one person has paid. The same order
-    again gives nothing back twice."""
+    """Give back what was paid in the sales of a campaign that is cancelled, or what one person has paid, or an amount
+    of one payment. The same order again gives nothing back twice."""
     import msgspec
 
     from redrush.core.money.currency import format_amount
+    from redrush.errors import ConfigError
     from redrush.operate.paying import Books
     from redrush.operate.refunding import Whose, find_refundable, give_back
     from redrush.wiring.clock import system_clock
 
+    if amount is not None:
+        if user is not None or (order is None) == (packet is None):
+            raise ConfigError("say of which payment --amount is a part: --order ORDER, or --packet PACKET")
+        _refund_part(Books.at(data, deploy), order, packet, amount, why, yes, as_json=as_json)
+        return
+    if packet is not None or why:
+        raise ConfigError("--packet and --why go with --amount: an amount, or all, of one payment")
     books, now_us = Books.at(data, deploy), system_clock().now_us()
     whose = Whose(None if user is None else normalised(user), order)
     found = find_refundable(books, now_us, whose) if yes is None else give_back(books, yes, now_us, whose)
@@ -143,6 +165,49 @@ def refund(
         lines.append(f"--yes {found.orders} gives it back")
     else:
         lines.append("nothing is left to be given back")
+    show({**msgspec.to_builtins(found), "given_back": yes is not None}, lines, as_json=as_json)
+
+
+def _refund_part(
+    books: "Books",
+    order: str | None,
+    packet: str | None,
+    amount: str,
+    why: str,
+    yes: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    import msgspec
+
+    from redrush.core.money.currency import format_amount, parse_amount
+    from redrush.errors import ConfigError
+    from redrush.operate.refunding_part import PaidFor, find_payment, give_back_part
+    from redrush.wiring.clock import system_clock
+
+    what = PaidFor(order, packet)
+    found = find_payment(books, what)
+    try:
+        amount_minor = None if amount == "all" else parse_amount(amount, found.currency)
+    except ValueError as wrong:
+        raise ConfigError(f"--amount: {wrong}") from None
+    if yes is not None:
+        found = give_back_part(books, what, amount_minor, yes, why, system_clock().now_us())
+    paid, left = (format_amount(minor, found.currency) for minor in (found.paid_minor, found.left_minor))
+    lines = [
+        visible(f"{what}: {paid} {found.currency} paid by {found.user} at {found.provider}, of which {left} is left"),
+        *(
+            visible(f"part {number}: {one.amount} {one.currency}, {one.state}: {one.number}  {one.detail}".rstrip())
+            for number, one in enumerate(found.parts, 1)
+        ),
+    ]
+    if yes is not None:
+        lines.append(f"part {yes} goes back, or is back; this order, without --yes, says how far that is")
+    elif not 0 < (found.left_minor if amount_minor is None else amount_minor) <= found.left_minor:
+        lines.append("so much is not left to be given back")
+    else:
+        wanted = left if amount_minor is None else format_amount(amount_minor, found.currency)
+        lines.append(f"--yes {len(found.parts) + 1} gives back {wanted} {found.currency}")
     show({**msgspec.to_builtins(found), "given_back": yes is not None}, lines, as_json=as_json)
 
 

@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from redrush.config import DeploymentFile, PaymentsFile, ProviderSpec, load_deployment_file
+from redrush.control.campaigns import keeper_of_books
 from redrush.control.data_dir import DataDir
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.extras import require
-from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, NotCovered
+from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, Kind, NotCovered
 from redrush.ports.provider import BillLine, Unknown
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -60,7 +61,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NOT_BACK: Final = [state for state in BillState if state not in (BillState.FAILED, BillState.CANCELLED)]
-"""Of a payout, or refund, whose money did not go back."""
+"""Of a payout, or refund, whose money did not go back to where it was taken from."""
 
 
 Granted = Callable[[str, str], int]
@@ -95,6 +96,11 @@ class Books(NamedTuple):
     def there_are(self) -> bool:
         """Whether there are any: a deployment has them in its database, a directory once a server has made them."""
         return self.deployment is not None or self.data_dir.payments.exists()
+
+    @property
+    def of_bills(self) -> "Books":
+        """Where the bills of this campaign are: one that is hosted beside another has none of its own."""
+        return self if self.deployment is not None else Books(keeper_of_books(self.data_dir), None)
 
 
 @contextmanager
@@ -133,8 +139,17 @@ def book_of(books: Books) -> Iterator[BillBook]:
 
 def payouts(book: BillBook, states: Sequence[BillState], user: str | None) -> Iterator[KeptBill]:
     """Yield the payouts in these states, all if there are none, the oldest first."""
+    return _all_of(book, "payout", states, user)
+
+
+def refunds(book: BillBook) -> Iterator[KeptBill]:
+    """Yield the refunds that have arrived, or are on their way, the oldest first."""
+    return _all_of(book, "refund", _NOT_BACK, None)
+
+
+def _all_of(book: BillBook, kind: Kind, states: Sequence[BillState], user: str | None) -> Iterator[KeptBill]:
     after = 0
-    while page := book.listed(kind="payout", states=states, user=user, after=after, limit=PAGE):
+    while page := book.listed(kind=kind, states=states, user=user, after=after, limit=PAGE):
         yield from page
         after = page[-1].id
 
@@ -170,10 +185,7 @@ def refund_again(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
 
 def is_given_back(book: BillBook, bill: KeptBill) -> bool:
     """Whether other refunds leave nothing for one that has failed to give back."""
-    paid_in = book.find("payin", bill.of)
-    others = [one for one in book.listed(kind="refund", states=_NOT_BACK, user=bill.user) if one.of == bill.of]
-    gone_minor = sum(one.amount_minor for one in others)
-    return paid_in is None or gone_minor + bill.amount_minor > paid_in.amount_minor
+    return bill.amount_minor > book.left_of(bill.of)
 
 
 def _once_more(book: BillBook, bill: KeptBill, now_us: int, covered_minor: int | None) -> KeptBill:

@@ -10,7 +10,7 @@ Packets between people are none of it: what is in them belongs to whoever opens 
 sender by itself when they end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -20,9 +20,10 @@ from redrush.control.event import load_event
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.sale_order import SaleOrder, Why
 from redrush.errors import RedrushError
-from redrush.operate.paying import Books
+from redrush.operate.paying import Books, book_of, refunds
 from redrush.operate.sale_books import sale_book_of
 from redrush.ports.sale_book import SaleBook
+from redrush.settle.selling.steps import sources_of
 
 AT_ONCE: Final = 500
 """Orders that are written down in one step."""
@@ -55,6 +56,7 @@ class Refundable(msgspec.Struct, frozen=True, kw_only=True):
     paid: int
     """Of these, those that are paid."""
     paid_total_minor: int
+    """Less what was given back in parts."""
     under_way: int
     """Orders whose money is on its way back already."""
     refunded: int
@@ -76,7 +78,7 @@ def find_refundable(books: Books, now_us: int, whose: Whose = ALL) -> Refundable
         currency=campaign.currency,
         orders=len(left),
         paid=len(paid),
-        paid_total_minor=sum(order.price_minor for order in paid),
+        paid_total_minor=sum(order.price_minor for order in paid) - _gone_minor(books, campaign.id, paid),
         under_way=sum(order.why is Why.CANCELLED and not order.settled for order in orders),
         refunded=sum(order.why is Why.CANCELLED and order.settled and order.paid_us is not None for order in orders),
         not_let_go=sum(order.why is Why.NOT_RECALLED for order in orders),
@@ -86,6 +88,15 @@ def find_refundable(books: Books, now_us: int, whose: Whose = ALL) -> Refundable
             if one.sale is not None and one.opens_us <= now_us < one.closes_us
         ),
     )
+
+
+def _gone_minor(books: Books, campaign_id: str, paid: Sequence[SaleOrder]) -> int:
+    """Return what of these orders' payments was given back in parts, or is on its way."""
+    if not paid or not books.of_bills.there_are:
+        return 0
+    payments = {f"{sources_of(campaign_id)}{order.id}" for order in paid}
+    with book_of(books.of_bills) as bills:
+        return sum(one.amount_minor for one in refunds(bills) if one.of in payments)
 
 
 def give_back(books: Books, count: int, now_us: int, whose: Whose = ALL) -> Refundable:

@@ -79,8 +79,7 @@ class Reissue:
         with ExitStack() as opened:
             stack = books.deployment is not None
             kept = keeper_of_books(data_dir)
-            bills = books if stack else Books(kept, None)
-            self._bills = self._open(opened, book_of(bills), there=bills.there_are)
+            self._bills = self._open(opened, book_of(books.of_bills), there=books.of_bills.there_are)
             told = stack or bool(self._event.open.messages) or kept.messages.exists()
             self._messages = self._open(opened, message_book_of(books, begins=True), there=told)
             self._sales = opened.enter_context(sale_book_of(books, self._campaign))

@@ -27,9 +27,10 @@ from typing import Any, Final, Literal, Protocol, Self
 
 import msgspec
 
-from redrush.core.money.clearing import Billed
+from redrush.core.money.clearing import Billed, credit_of
 from redrush.core.money.ledger import Posting
 from redrush.core.money.way_to_pay import How
+from redrush.core.rush.group import rest_of_payment
 from redrush.errors import RedrushError
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
@@ -188,6 +189,12 @@ def check_same(found: KeptBill | NewBill, bill: NewBill) -> None:
         raise BillConflict(f"{bill.kind} {bill.source} is in the book with other terms")
 
 
+def rest_posting(payin: str) -> str:
+    """Return the id of the posting by which what is left of a packet goes into its sender's balance, by the source of
+    the pay-in that has paid it. Of any other pay-in there is no such posting."""
+    return credit_of(rest_of_payment(payin))
+
+
 class NotCovered(RedrushError):
     """The balance does not cover it. Nothing was made."""
 
@@ -251,8 +258,8 @@ class BillBook(Protocol):
         """Put bills into the book, all or none; return them, or those that are there already, in order.
 
         `cursor` (a name and a number) is kept in the same step. Raises BillConflict, and NotCovered for a payout that
-        the balance does not cover, for refunds that would come to more than was paid in, and for those of money that is
-        not late any more (`NewBill.while_late`); `lenient`: those are left out.
+        the balance does not cover, for refunds that would come to more than is left of what was paid in (`left_of`),
+        and for those of money that is not late any more (`NewBill.while_late`); `lenient`: those are left out.
         """
 
     def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
@@ -289,6 +296,10 @@ class BillBook(Protocol):
 
     def find(self, kind: Kind, source: str) -> KeptBill | None:
         """Return the bill, or None."""
+
+    def left_of(self, source: str) -> int:
+        """Return how much of the pay-in of this source may still be given back, in minor units: what was paid, less
+        refunds that have not failed, less what was left of the packet that it paid and is in its sender's balance."""
 
     def numbered(self, number: str) -> KeptBill | None:
         """Return the bill that has, or had, this number, or None."""

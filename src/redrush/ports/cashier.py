@@ -76,6 +76,11 @@ class Till(Protocol):
         """Give back so much of what was paid in under the source `of`. Raises NotCovered beyond what is left of it,
         RedrushError if nothing was paid."""
 
+    async def refund_rest(self, source: str, *, of: str, reason: str) -> KeptBill | None:
+        """Give back all that is left of what was paid in under the source `of`; None if that is nothing. Asked again,
+        it is the refund that it was. Raises RedrushError if nothing was paid, NotCovered if others gave back a part at
+        this very moment: ask again."""
+
     async def keep_late(self, source: str) -> KeptBill | None:
         """Keep what was paid for this source after it was said that nobody could pay any more; return the pay-in as it
         is: DONE if it is kept, which nobody takes back; PAID_LATE if it goes back already, and pays for nothing."""

@@ -159,9 +159,15 @@ class ModelTill:
         assert paid.state is BillState.DONE, "what came late is given back by the payments part"
         if source not in self.refunds:
             self.refunds[source] = msgspec.structs.replace(
-                paid, kind="refund", state=BillState.PENDING, amount_minor=amount_minor, of=of, done_us=None
-            )
+                paid, kind="refund", source=source, state=BillState.PENDING, amount_minor=amount_minor, of=of,
+                done_us=None,
+            )  # fmt: skip
         return self.refunds[source]
+
+    async def refund_rest(self, source: str, *, of: str, reason: str) -> KeptBill | None:
+        gone_minor = sum(one.amount_minor for key, one in self.refunds.items() if one.of == of and key != source)
+        left_minor = self.bills[of].amount_minor - gone_minor
+        return await self.refund(source, of=of, amount_minor=left_minor, reason=reason) if left_minor else None
 
     async def keep_late(self, source: str) -> KeptBill | None:
         """One choice, durable: kept, or given back. It may be lost whether it was made."""

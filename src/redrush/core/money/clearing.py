@@ -89,6 +89,11 @@ def spent(user: str, account: str, source: str, amount_minor: int, at_us: int) -
     return Posting(f"spend:{source}", user_account(user), account, amount_minor, at_us)
 
 
+def credit_of(source: str) -> str:
+    """Return the id of the posting of money that a user gets into their balance under this source."""
+    return f"credit:{source}"
+
+
 def credited(user: str, account: str, source: str, amount_minor: int, at_us: int) -> Posting:
     """Return the posting of money that a user gets into their balance, which is no win."""
-    return Posting(f"credit:{source}", account, user_account(user), amount_minor, at_us)
+    return Posting(credit_of(source), account, user_account(user), amount_minor, at_us)

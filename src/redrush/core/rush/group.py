@@ -111,6 +111,17 @@ def rest_transfer(packet: str) -> str:
     return f"{REST_PREFIX}{packet}"
 
 
+def payment_of(campaign: str, packet: str) -> str:
+    """Return what payments part and packets call the payment of a packet."""
+    return f"{POT_PREFIX}{campaign}:{packet}"
+
+
+def rest_of_payment(payment: str) -> str:
+    """Return the id under which what is left of the packet goes back that was paid so; "": it pays for no packet."""
+    packet = payment.rpartition(":")[2]
+    return rest_transfer(packet) if payment.startswith(POT_PREFIX) else ""
+
+
 class Unfit(Exception):
     """A packet that somebody wants to create cannot be; the sentence is for them, `field` says where."""
 

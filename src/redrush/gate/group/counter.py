@@ -23,7 +23,7 @@ import msgspec
 from redrush.core.money.ledger import SPONSOR
 from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Campaign
-from redrush.core.rush.group import BALANCE, GroupTerms, Packet
+from redrush.core.rush.group import BALANCE, GroupTerms, Packet, payment_of
 from redrush.core.rush.zones import day_begins_us, parse_zone
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
@@ -187,11 +187,10 @@ class Counter:
     @property
     def sources(self) -> str:
         """How the sources of all payments of its packets begin."""
-        return f"packet:{self._campaign}:"
+        return payment_of(self._campaign, "")
 
     def _source(self, packet: str) -> str:
-        """Return what payments part and packets call the payment of a packet of this campaign."""
-        return f"{self.sources}{packet}"
+        return payment_of(self._campaign, packet)
 
     async def charge(self, packet: Packet, device: Device) -> KeptBill:
         """Let the sender pay a packet at the provider with this, and return how far that is. Asked again, the provider

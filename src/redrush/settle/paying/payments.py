@@ -169,10 +169,21 @@ class Payments:
 
     async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
         """See the port."""
-        paid = await self.look(of)
+        return await self.make(refund_of(await self._paid(of), source, amount_minor, reason))
+
+    async def refund_rest(self, source: str, *, of: str, reason: str) -> KeptBill | None:
+        """See the port."""
+        paid = await self._paid(of)
+        if (found := await self._in_thread(self.book.find, "refund", source)) is not None:
+            return found
+        left_minor = await self._in_thread(self.book.left_of, of)
+        return await self.make(refund_of(paid, source, left_minor, reason)) if left_minor else None
+
+    async def _paid(self, source: str) -> KeptBill:
+        paid = await self.look(source)
         if paid is None or paid.state not in (BillState.DONE, BillState.PAID_LATE):
-            raise RedrushError(f"nothing was paid in for {of}, so nothing can be given back")
-        return await self.make(refund_of(paid, source, amount_minor, reason))
+            raise RedrushError(f"nothing was paid in for {source}, so nothing can be given back")
+        return paid
 
     async def keep_late(self, source: str) -> KeptBill | None:
         """See the port."""

@@ -41,6 +41,11 @@ class BillRow(NamedTuple):
     version: int
 
 
+def is_part(refund: BillRow) -> bool:
+    """Whether an operator gave back a part, or all, of what was paid for something that its buyer keeps."""
+    return refund.source.startswith(f"{refund.of_source}/part/")
+
+
 class PostingRow(NamedTuple):
     """A posting beside the bills."""
 

@@ -7,7 +7,7 @@ what the log and the bills must have by then.
 import json
 from typing import Any, Final
 
-from redrush.settle.reconcile.book_rows import MOVED, Kept, OrderRow, Teller
+from redrush.settle.reconcile.book_rows import MOVED, Kept, OrderRow, Teller, is_part
 from redrush.settle.reconcile.journal import Journal
 
 HELD: Final = frozenset({"paying", "closing"})
@@ -100,7 +100,7 @@ class _Order:
     def _check_money(self, price_minor: int) -> None:
         row, bill = self._row, self._paid
         given_back_minor = sum(refund.amount_minor for refund in self._refunds)
-        arrived_minor = sum(refund.amount_minor for refund in self._refunds if refund.state in MOVED)
+        all_back = [refund for refund in self._refunds if not is_part(refund)]
         compare = f"`redrush bills compare` says what was paid; {self._kept.books.mend('orders')}"
         if bill is not None and (bill.amount_minor, bill.user) != (price_minor, row.user):
             self._tell(
@@ -111,11 +111,17 @@ class _Order:
         paid = bill is not None and bill.state in MOVED
         if row.state in PAID and not paid:
             self._tell(f"order {row.id} is {row.state}, and nobody has paid it", compare)
-        if row.state in SOLD and given_back_minor:
-            self._tell(f"order {row.id} is {row.state}, and {given_back_minor} minor units went back for it", compare)
-        if row.state == "refunded" and arrived_minor < price_minor:
+        if row.state in SOLD and all_back:
+            back_minor = sum(refund.amount_minor for refund in all_back)
+            self._tell(f"order {row.id} is {row.state}, and {back_minor} minor units went back for it", compare)
+        if row.state == "refunded" and (
+            given_back_minor < price_minor or any(refund.state not in MOVED for refund in all_back)
+        ):
+            arrived_minor = sum(refund.amount_minor for refund in self._refunds if refund.state in MOVED)
             self._tell(
-                f"order {row.id} is refunded, and {arrived_minor} of {price_minor} minor units went back", compare
+                f"order {row.id} is refunded, and {arrived_minor} of {price_minor} minor units went back; what has "
+                "failed `redrush reissue` gives back",
+                compare,
             )
         if row.state == "returned" and bill is not None and paid and bill.is_told and not given_back_minor:
             self._tell(f"order {row.id} was paid, and has neither its unit nor the money back", compare)

@@ -8,7 +8,7 @@ or this very moment, has cut short: the book says of it that it is under way.
 import json
 from typing import Any, Final
 
-from redrush.settle.reconcile.book_rows import MOVED, Kept, PacketRow, Posting, Teller
+from redrush.settle.reconcile.book_rows import MOVED, Kept, PacketRow, Posting, Teller, is_part
 from redrush.settle.reconcile.evidence import REST
 from redrush.settle.reconcile.journal import Journal
 
@@ -121,7 +121,7 @@ class _Packet:
         paid = self._spent is not None or (bill is not None and bill.state in MOVED)
         if opened and own and not paid:
             self._tell(f"packet {row.id} is open, and nobody has paid it", f"its sender {row.sender} owes it; {mend}")
-        back_minor = sum(refund.amount_minor for refund in self._refunds)
+        back_minor = sum(refund.amount_minor for refund in self._refunds if not is_part(refund))
         if opened and own and back_minor and self._spent is None:
             self._tell(
                 f"packet {row.id} is open, and {back_minor} minor units that were paid in for it go back",
@@ -142,6 +142,13 @@ class _Packet:
     def _check_rest(self, *, own: bool) -> None:
         row = self._row
         rest_minor = self._journal.rests.get(POT + row.id, 0)
+        parts_minor = sum(refund.amount_minor for refund in self._refunds if is_part(refund))
+        if parts_minor and parts_minor + rest_minor > row.total_minor:
+            self._tell(
+                f"packet {row.id}: {rest_minor} minor units are what is left, and {parts_minor} more went back, of "
+                f"{row.total_minor} that were paid",
+                f"`redrush bills compare` says whether they have gone; {self._kept.books.mend('bills')}",
+            )
         due: Posting | None = ("sponsor", f"user:{row.sender}", rest_minor) if rest_minor and own else None
         if self._credited != due and not (self._credited is None and row.stage != OVER):
             self._tell(

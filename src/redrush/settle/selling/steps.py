@@ -186,10 +186,8 @@ class Steps:
 
     async def _refunding(self, order: SaleOrder) -> SaleOrder:
         source = self._source(order)
-        bill = await self._till.refund(
-            source, of=source, amount_minor=order.price_minor, reason=str(order.why or "returned")
-        )
-        return self.told_of_refund(order, bill)
+        bill = await self._till.refund_rest(source, of=source, reason=str(order.why or "returned"))
+        return order.refunded(self._now_us()) if bill is None else self.told_of_refund(order, bill)
 
     def told_of_refund(self, order: SaleOrder, bill: KeptBill) -> SaleOrder:
         """Return the order after this was said of its refund."""

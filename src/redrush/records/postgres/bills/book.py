@@ -4,6 +4,8 @@ Several processes may use a book, and none of them can pay anybody twice: a bill
 changed only from the version that was read. But two that took bills by turns would ask a provider at twice its pace. So
 one of them is the *teller* (`redrush.records.postgres.lease`): only it is given bills to see to, until it has not
 asked for any for `LEASE_S`. A process that comes back under the same name goes on at once.
+
+Long, because it is one port: each call is a statement or two in one transaction, and all share the same rows.
 """
 
 from collections import defaultdict
@@ -33,6 +35,7 @@ from redrush.ports.bill_book import (
     NotCovered,
     Step,
     check_same,
+    rest_posting,
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
@@ -108,7 +111,7 @@ class PostgresBillBook(PostgresBook):
 
     def _refundable(self, at: Cursor, of: str) -> tuple[int, bool]:
         """Return what is left of a pay-in to be given back, minor units, and whether it came late."""
-        row = self._run(at, "refundable", of=of).fetchone()
+        row = self._run(at, "refundable", of=of, rest=rest_posting(of)).fetchone()
         return (0, False) if row is None else (int(row[0]), bool(row[1]))
 
     def _insert(self, at: Cursor, bills: Sequence[NewBill], now_us: int) -> dict[tuple[str, str], KeptBill]:
@@ -285,6 +288,11 @@ class PostgresBillBook(PostgresBook):
     def find(self, kind: Kind, source: str) -> KeptBill | None:
         """See the port."""
         return next(iter(self._bills("found_each", asked=json_rows([{"kind": kind, "source": source}]))), None)
+
+    def left_of(self, source: str) -> int:
+        """See the port."""
+        with self._reader.transaction() as at:
+            return self._refundable(at, source)[0]
 
     def numbered(self, number: str) -> KeptBill | None:
         """See the port."""

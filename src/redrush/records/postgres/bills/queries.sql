@@ -15,9 +15,11 @@ SELECT campaign, account, debits_minor, credits_minor
   FROM json_to_recordset(%(asked)s) AS asked (campaign text, account text) JOIN bill_accounts USING (account, campaign);
 
 -- name: refundable
--- What was paid in, less what goes back already; and whether it came late.
+-- What was paid in, less what goes back already, to where it came from or into a balance; and whether it came late.
 SELECT amount_minor - (SELECT coalesce(sum(amount_minor), 0)::bigint FROM bills
-                        WHERE kind = 'refund' AND of_source = %(of)s AND state NOT IN ('failed', 'cancelled')),
+                        WHERE kind = 'refund' AND of_source = %(of)s AND state NOT IN ('failed', 'cancelled'))
+                    - coalesce((SELECT amount_minor FROM bill_postings
+                                 WHERE bill_postings.campaign = bills.campaign AND bill_postings.id = %(rest)s), 0),
        state = 'paid_late'
   FROM bills WHERE kind = 'payin' AND source = %(of)s AND state IN ('done', 'paid_late');
 

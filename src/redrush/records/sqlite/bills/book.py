@@ -1,6 +1,8 @@
 """The bill book in `payments.db`, in SQLite with a fsync for each commit: what it says is nowhere else.
 
 One connection, under a lock: the payments part writes in batches, people wait for theirs some milliseconds.
+
+Long, because it is one port: each call is a statement or two in one transaction, and all share the same rows.
 """
 
 import threading
@@ -33,6 +35,7 @@ from redrush.ports.bill_book import (
     NotCovered,
     Step,
     check_same,
+    rest_posting,
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
@@ -142,11 +145,16 @@ class SqliteBillBook:
             raise NotCovered(available)
 
     def _check_refundable(self, of: str, amount_minor: int, *, while_late: bool = False) -> None:
-        left_minor, is_late = self._run("refundable", of=of).fetchone() or (0, False)
+        left_minor, is_late = self._refundable(of)
         if while_late and not is_late:
             raise NotCovered(0)
         if amount_minor > left_minor:
             raise NotCovered(left_minor)
+
+    def _refundable(self, of: str) -> tuple[int, bool]:
+        """Return what is left of a pay-in to be given back, minor units, and whether it came late."""
+        row = self._run("refundable", of=of, rest=rest_posting(of)).fetchone()
+        return (0, False) if row is None else (int(row[0]), bool(row[1]))
 
     def _post(self, campaign: str, postings: Iterable[Posting]) -> None:
         moved: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -274,6 +282,11 @@ class SqliteBillBook:
         """See the port."""
         with self._reading():
             return self._found(kind, source)
+
+    def left_of(self, source: str) -> int:
+        """See the port."""
+        with self._reading():
+            return self._refundable(source)[0]
 
     def numbered(self, number: str) -> KeptBill | None:
         """See the port."""

@@ -25,9 +25,11 @@ SELECT bill FROM numbers WHERE number = :number
 LIMIT 1;
 
 -- name: refundable
--- What was paid in, less what goes back already; and whether it came late.
+-- What was paid in, less what goes back already, to where it came from or into a balance; and whether it came late.
 SELECT amount_minor - (SELECT coalesce(sum(amount_minor), 0) FROM bills
-                        WHERE kind = 'refund' AND of_source = :of AND state NOT IN ('failed', 'cancelled')),
+                        WHERE kind = 'refund' AND of_source = :of AND state NOT IN ('failed', 'cancelled'))
+                    - coalesce((SELECT amount_minor FROM postings
+                                 WHERE postings.campaign = bills.campaign AND postings.id = :rest), 0),
        state = 'paid_late'
   FROM bills WHERE kind = 'payin' AND source = :of AND state IN ('done', 'paid_late');
 
