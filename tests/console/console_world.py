@@ -63,13 +63,18 @@ class World:
 
     def client(self, name: str | None = None, **headers: str) -> httpx.AsyncClient:
         """Return a browser in which this person is logged in."""
-        cookies = {} if name is None else {"rr": self.desk.sessions.begin(name, "127.0.0.1", "test")}
+        cookies = {} if name is None else {"rr": self._session_of(name)}
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.served, raise_app_exceptions=False),
             base_url=BASE,
             cookies=cookies,
             headers={**OURS, **headers},
         )
+
+    def _session_of(self, name: str) -> str:
+        person = self.desk.accounts.person(name)
+        assert person is not None
+        return self.desk.sessions.begin(name, "127.0.0.1", "test", person.since)
 
     async def ask(self, data: bytes) -> Answer:
         """Ask the participants' port."""

@@ -1,6 +1,7 @@
 """Accounts, sessions, tries, keys and second factors: who gets in, for how long, and what ends it."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 
@@ -51,13 +52,13 @@ async def test_wrong_names_and_wrong_passwords_are_told_alike_and_slowed(tmp_pat
 async def test_sessions_end_by_time_by_role_and_by_removal(tmp_path: Path) -> None:
     now = [1_000_000]
     sessions = Sessions(tmp_path / "s.json", lambda: now[0])
-    token = sessions.begin("olga", "127.0.0.1", "x")
+    token = sessions.begin("olga", "127.0.0.1", "x", "")
     now[0] += IDLE_S - 1
     assert sessions.of(token) is not None
     assert Sessions(tmp_path / "s.json", lambda: now[0]).of(token) is not None  # after a restart
     now[0] += IDLE_S
     assert sessions.of(token) is None
-    token = sessions.begin("olga", "127.0.0.1", "x")
+    token = sessions.begin("olga", "127.0.0.1", "x", "")
     for _ in range(WHOLE_S // (IDLE_S - 1) + 1):
         now[0] += IDLE_S - 1
         alive = sessions.of(token) is not None
@@ -161,6 +162,111 @@ async def test_a_second_factor_is_asked_for_and_no_code_is_good_twice(tmp_path: 
         code = code_at(secret, world.desk.now_s() // STEP_S)
         await post(client, "/session", name="olga", password=PASSWORD, code=code)
         await post(client, "/session", 401, name="olga", password=PASSWORD, code=code)
+
+
+async def test_of_two_logins_by_one_code_one_is_let_in(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client() as client:
+        with_password(world, "olga")
+        secret = new_secret()
+        world.desk.accounts.change("olga", totp=secret)
+        fields = {"name": "olga", "password": PASSWORD, "code": code_at(secret, world.desk.now_s() // STEP_S)}
+        answers = await asyncio.gather(*(client.post("/api/v1/session", json=fields) for _ in range(3)))
+        assert sorted(answer.status_code for answer in answers) == [200, 401, 401]
+
+
+def totp_of(world: World) -> str | None:
+    person = world.desk.accounts.person("olga")
+    assert person is not None
+    return person.totp
+
+
+def code_of_now(world: World, secret: str) -> str:
+    return code_at(secret, world.desk.now_s() // STEP_S)
+
+
+async def test_another_second_factor_asks_for_the_password_and_the_present_code(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        with_password(world, "olga")
+        async with world.client("olga") as olga, world.client("olga") as elsewhere:
+            asked = await olga.post("/me/second-factor", data={})
+            first = re.search(r'name="secret" value="(\w+)"', asked.text)
+            assert first is not None
+            secret, code = first[1], code_of_now(world, first[1])
+            begin = {"secret": secret, "code": code}
+            wrong = await olga.post("/me/second-factor", data=begin)
+            assert (wrong.status_code, secret in wrong.text) == (403, True), "without the password; the secret stays"
+            for weak in ("", "GEZDGNBV", "no base 32"):
+                weakly = {**begin, "secret": weak or "=", "code": code, "password": PASSWORD}
+                assert (await olga.post("/me/second-factor", data=weakly)).status_code == 400
+            assert totp_of(world) is None
+            assert (await olga.post("/me/second-factor", data={**begin, "password": PASSWORD})).status_code == 303
+            await get(olga, "/session")
+            await get(elsewhere, "/session", 401)
+            world.ahead_us += 61_000_000
+            other = new_secret()
+            replace = {"secret": other, "code": code_of_now(world, other), "password": PASSWORD}
+            for present in ("", "000000", code):
+                refused = await olga.post("/me/second-factor", data={**replace, "present": present})
+                assert refused.status_code == 403, present
+            assert totp_of(world) == secret
+            world.ahead_us += 61_000_000
+            replace["code"] = code_of_now(world, other)
+            done = await olga.post("/me/second-factor", data={**replace, "present": code_of_now(world, secret)})
+            assert done.status_code == 303
+            assert totp_of(world) == other
+            said = [line.what for line in world.desk.diary.lines()]
+            assert "begin second factor" in said
+            assert said[-1] == "replace second factor"
+            assert said.count("code refused") == 3
+
+
+async def test_a_reset_ends_sessions_and_keys_and_says_which(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna:
+        for keep in (False, True):
+            async with world.client("olga") as olga:
+                key = (await post(olga, "/keys", 201, role="operator", note="nightly"))["secret"]
+                told = await post(anna, f"/people/olga/reset{'?keep_keys=true' if keep else ''}")
+                assert ([one["note"] for one in told["keys"]], told["keys_kept"]) == (["nightly"], keep)
+                await get(olga, "/session", 401)
+            async with world.client(None, Authorization=f"Bearer {key}") as program:
+                await get(program, "/session", 200 if keep else 401)
+            about = f"olga, 1 API keys {'kept' if keep else 'taken back'}"
+            assert [line.about for line in world.desk.diary.lines() if line.what == "reset password"][-1] == about
+        page = await anna.post("/people/olga/reset", data={}, headers={"accept-language": "en"})
+        assert "API keys of olga that are good no more" in page.text
+        assert not world.desk.accounts.keys
+        await post(anna, "/people/anna/reset", 409)
+        assert 'action="/people/anna/reset"' not in page.text
+
+
+async def test_what_a_command_changes_ends_sessions_too(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        command = Accounts(world.data_dir.accounts)
+        async with world.client("olga") as olga, world.client("otto") as otto, world.client("anna") as anna:
+            command.reset("olga", QUICK.hash(PASSWORD), keep_keys=False)
+            command.remove("otto")
+            command.add("otto", Role.OPERATOR, QUICK.hash(PASSWORD), 0)
+            await get(olga, "/session", 401)
+            await get(otto, "/session", 401)  # who has that name now is somebody else
+            assert [one["name"] for one in await get(anna, "/sessions")] == ["anna"]
+
+
+async def test_ones_own_new_password_ends_other_sessions_and_keys_if_asked(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        with_password(world, "olga")
+        async with world.client("olga") as olga, world.client("olga") as elsewhere:
+            await post(olga, "/keys", 201, role="viewer")
+            change = {"old": PASSWORD, "new": PASSWORD + "1"}
+            assert (await olga.put("/api/v1/session/password", json=change)).status_code == 200
+            await get(olga, "/session")
+            await get(elsewhere, "/session", 401)
+            assert [one.owner for one in world.desk.accounts.keys] == ["olga"]
+            change = {"old": PASSWORD + "1", "new": PASSWORD, "drop_keys": "yes"}
+            assert (await olga.post("/me/password", data=change)).status_code == 303
+            assert not world.desk.accounts.keys
+            for _ in range(TRIES_MAX):
+                await olga.post("/me/password", data={**change, "old": "guessed"})
+            assert (await olga.post("/me/password", data=change)).status_code == 429
 
 
 def test_codes_are_those_of_rfc_6238() -> None:

@@ -85,7 +85,7 @@ class Access:
         token = self.cookie_in(headers)
         session = None if token is None else self.sessions.of(token)
         person = None if session is None else self.accounts.person(session.name)
-        if session is None or person is None:
+        if session is None or person is None or session.since != person.since:
             return None
         return Actor(name=person.name, role=person.role, address=address, session=session.id)
 

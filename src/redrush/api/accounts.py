@@ -27,6 +27,8 @@ KEYS_MAX: Final = 200
 """More are a directory of people, which is elsewhere."""
 SECRET_BYTES: Final = 32
 KEY_PREFIX: Final = "rk1"
+ENDS_SESSIONS: Final = frozenset({"password", "totp", "role"})
+"""What of a person, when it is changed, ends their sessions."""
 USED_EVERY_S: Final = 60
 """How exactly it is known when a key was used last."""
 
@@ -60,6 +62,9 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """The secret of a second factor, in Base32; None: there is none."""
     totp_step: int = 0
     """The time step of the code that was used last: none is good twice."""
+    since: str = ""
+    """Names what they log in with, and as what: drawn anew with another password, second factor or role. A session is
+    good for the one that it began with, whoever changed it, and where."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,14 +127,16 @@ class Accounts:
                 raise ConfigError(f'"{name}" has an account already; `redrush user reset {name}` gives a new password')
             if len(file.people) >= PEOPLE_MAX:
                 raise ConfigError(f"{self._path}: has {PEOPLE_MAX} people, no more are possible; remove some")
-            new = Person(name=name, role=role, password=password_hash, created_s=now_s)
+            new = Person(name=name, role=role, password=password_hash, created_s=now_s, since=_drawn())
             return msgspec.structs.replace(file, people=(*file.people, new))
 
         self._change(added)
 
     def change(self, name: str, **fields: object) -> None:
-        """Change the role, the password or the second factor of a person. ConfigError if there is no such person, or
-        nobody would be admin any more."""
+        """Change the role, the password or the second factor of a person, after which no session of theirs is good that
+        was before. ConfigError if there is no such person, or nobody would be admin any more."""
+        if not ENDS_SESSIONS.isdisjoint(fields):
+            fields["since"] = _drawn()
 
         def changed(file: _File) -> _File:
             self._known(file, name)
@@ -137,6 +144,21 @@ class Accounts:
             return _with_admin(msgspec.structs.replace(file, people=people))
 
         self._change(changed)
+
+    def reset(self, name: str, password_hash: str, *, keep_keys: bool) -> tuple[ApiKey, ...]:
+        """Give a person another password and no second factor; return the API keys that they had, which are good no
+        more unless they are kept. ConfigError if there is no such person."""
+        keys = tuple(one for one in self.keys if one.owner == name)
+        self.change(name, password=password_hash, totp=None)
+        if not keep_keys:
+            self.remove_keys_of(name)
+        return keys
+
+    def remove_keys_of(self, name: str) -> None:
+        """Take all keys of a person back."""
+        self._change(
+            lambda file: msgspec.structs.replace(file, keys=tuple(one for one in file.keys if one.owner != name))
+        )
 
     def remove(self, name: str) -> None:
         """Remove a person with their keys. ConfigError as for `change`."""
@@ -257,6 +279,10 @@ def _with_admin(file: _File) -> _File:
     if file.people and not any(one.role is Role.ADMIN for one in file.people):
         raise ConfigError("nobody would be admin any more; make somebody else one first: redrush user role NAME admin")
     return file
+
+
+def _drawn() -> str:
+    return secrets.token_hex(8)
 
 
 def _digest(secret: str) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from redrush.api.access import Actor
-from redrush.api.accounts import Accounts, Role
+from redrush.api.accounts import Accounts, ApiKey, Person, Role
 from redrush.api.diary import Diary
 from redrush.api.passwords import LENGTH_MIN, Passwords, new_password
 from redrush.api.seals import Refused
-from redrush.api.sessions import Sessions, Tries
+from redrush.api.sessions import Session, Sessions, Tries
 
 
 class People:
@@ -28,14 +28,12 @@ class People:
             raise Refused(429, f"too many tries to log in; wait {rest_s} s")
         person = self.accounts.person(name)
         good = await self.passwords.check(None if person is None else person.password, password)
-        if good and person is not None and person.totp is not None:
-            good = self._second_factor(person.name, person.totp, person.totp_step, code)
-        if not good or person is None:
+        if not good or person is None or not self._second_factor(person, code):
             self.diary.note(name if person is not None else "somebody", "login refused", address=address)
             raise Refused(401, "name, password or code is wrong")
         self.tries.forgive(f"name {name}", f"address {address}")
         self.diary.note(person.name, "login", address=address)
-        return self.sessions.begin(person.name, address, agent)
+        return self.sessions.begin(person.name, address, agent, person.since)
 
     def log_in_as(self, name: str, address: str, agent: str) -> str:
         """Return what the cookie of a new session says, for whoever a provider has named. Refused for no account."""
@@ -44,16 +42,28 @@ class People:
             self.diary.note("somebody", "login refused", f"{name[:64]}, by the provider", address=address)
             raise Refused(401, "the provider knows you, and you have no account here: ask an admin for one")
         self.diary.note(person.name, "login", "by the provider", address=address)
-        return self.sessions.begin(person.name, address, agent)
+        return self.sessions.begin(person.name, address, agent, person.since)
 
-    def _second_factor(self, name: str, secret: str, last_step: int, code: str) -> bool:
+    def _second_factor(self, person: Person, code: str) -> bool:
+        """Whether this is the code of now, if they have a second factor, and was not used yet, by anybody who asked
+        meanwhile either."""
         from redrush.api.totp import step_of  # noqa: PLC0415 - few have one
 
-        step = step_of(secret, code, self.now_s())
-        if step is None or step <= last_step:
+        now = self.accounts.person(person.name)
+        if now is None or now.since != person.since:
             return False
-        self.accounts.change(name, totp_step=step)
+        if now.totp is None:
+            return True
+        step = step_of(now.totp, code, self.now_s())
+        if step is None or step <= now.totp_step:
+            return False
+        self.accounts.change(person.name, totp_step=step)
         return True
+
+    def logged_in(self) -> list[Session]:
+        """Return the sessions that are good, the newest first."""
+        since = {one.name: one.since for one in self.accounts.people}
+        return [one for one in self.sessions.all() if since.get(one.name) == one.since]
 
     def log_out(self, actor: Actor) -> None:
         """End the session that asks."""
@@ -75,14 +85,19 @@ class People:
         self.accounts.change(name, role=role)
         self.sessions.end_of(name)
 
-    async def reset_person(self, actor: Actor, name: str) -> str:
-        """Give somebody a new password, told once, and no second factor; their sessions end."""
+    async def reset_person(self, actor: Actor, name: str, *, keep_keys: bool) -> tuple[str, tuple[ApiKey, ...]]:
+        """Give somebody else a new password, told once, and no second factor; their sessions end, and their API keys
+        are taken back unless they are kept. Return both. Refused for oneself: it would ask for no password."""
+        if name == actor.name:
+            raise Refused(409, "your own password is changed at My account, which asks for the one until now")
         password = new_password()
         hashed = await self.passwords.hash(password)
-        self.diary.note(actor.name, "reset password", name, address=actor.address)
-        self.accounts.change(name, password=hashed, totp=None)
+        count = sum(one.owner == name for one in self.accounts.keys)
+        about = f"{name}, {count} API keys {'kept' if keep_keys else 'taken back'}"
+        self.diary.note(actor.name, "reset password", about, address=actor.address)
+        keys = self.accounts.reset(name, hashed, keep_keys=keep_keys)
         self.sessions.end_of(name)
-        return password
+        return password, keys
 
     def remove_person(self, actor: Actor, name: str) -> None:
         """Remove somebody with their keys; their sessions end."""
@@ -90,35 +105,67 @@ class People:
         self.accounts.remove(name)
         self.sessions.end_of(name)
 
-    async def change_password(self, actor: Actor, old: str, new: str) -> None:
-        """Give oneself another password; other sessions end. Refused for a wrong or short one."""
-        person = self.accounts.person(actor.name)
-        if person is None or actor.session is None:
-            raise Refused(403, "a program has no password")
+    async def change_password(self, actor: Actor, old: str, new: str, *, drop_keys: bool = False) -> None:
+        """Give oneself another password; other sessions end, and with `drop_keys` one's API keys are good no more.
+        Refused for a wrong or short one."""
+        person = self._oneself(actor, "a program has no password")
         if len(new) < LENGTH_MIN:
             raise Refused(400, f"a password has {LENGTH_MIN} characters or more")
-        if self.tries.rest_s(f"name {actor.name}") or not await self.passwords.check(person.password, old):
-            raise Refused(403, "the password until now is another one")
-        self.diary.note(actor.name, "change password", address=actor.address)
-        self.accounts.change(actor.name, password=await self.passwords.hash(new))
-        for session in self.sessions.all():
-            if session.name == actor.name and session.id != actor.session:
-                self.sessions.end(session.id)
+        await self._prove(actor, person, old)
+        hashed = await self.passwords.hash(new)
+        count = sum(one.owner == actor.name for one in self.accounts.keys)
+        self._check_same(person)
+        about = f"{count} API keys {'taken back' if drop_keys else 'kept'}"
+        self.diary.note(actor.name, "change password", about, address=actor.address)
+        self._change_own(actor, password=hashed)
+        if drop_keys:
+            self.accounts.remove_keys_of(actor.name)
 
-    def begin_second_factor(self, actor: Actor, secret: str, code: str) -> None:
-        """Ask for a code at one's next login, once a first one was right. Refused for a wrong one."""
-        from redrush.api.totp import step_of  # noqa: PLC0415 - few have one
+    async def begin_second_factor(self, actor: Actor, secret: str, code: str, password: str, present: str) -> None:
+        """Ask for a code at one's next login, once a first one was right; other sessions end. Refused for a wrong code
+        or password, and, where a second factor is there already, without its `present` code."""
+        from redrush.api.totp import SECRET_BYTES, bytes_of, step_of  # noqa: PLC0415 - few have one
 
-        if actor.session is None:
-            raise Refused(403, "a program has no second factor")
-        try:
-            step = step_of(secret, code, self.now_s())
-        except ValueError:
-            step = None
+        person = self._oneself(actor, "a program has no second factor")
+        step = step_of(secret, code, self.now_s()) if len(bytes_of(secret)) >= SECRET_BYTES else None
         if step is None:
             raise Refused(400, "this code is not the one of now; look at the clock of the phone, and begin again")
-        self.diary.note(actor.name, "begin second factor", address=actor.address)
-        self.accounts.change(actor.name, totp=secret, totp_step=step)
+        await self._prove(actor, person, password)
+        if not self._second_factor(person, present):
+            self.diary.note(actor.name, "code refused", address=actor.address)
+            raise Refused(403, "the code of the second factor until now is wrong, or was used already")
+        what = "begin second factor" if person.totp is None else "replace second factor"
+        self.diary.note(actor.name, what, address=actor.address)
+        self._change_own(actor, totp=secret, totp_step=step)
+
+    def _oneself(self, actor: Actor, why_not: str) -> Person:
+        person = self.accounts.person(actor.name)
+        if person is None or actor.session is None:
+            raise Refused(403, why_not)
+        return person
+
+    async def _prove(self, actor: Actor, person: Person, password: str) -> None:
+        """Refused unless whoever has this session knows the password, too."""
+        if rest_s := self.tries.rest_s(f"name {actor.name}"):
+            raise Refused(429, f"too many tries; wait {rest_s} s")
+        if not await self.passwords.check(person.password, password):
+            self.diary.note(actor.name, "password refused", address=actor.address)
+            raise Refused(403, "the password until now is another one")
+        self._check_same(person)
+
+    def _check_same(self, person: Person) -> None:
+        """Refused if somebody else has changed how they log in since."""
+        now = self.accounts.person(person.name)
+        if now is None or now.since != person.since:
+            raise Refused(409, "this account was changed meanwhile, so nothing was done; log in again")
+
+    def _change_own(self, actor: Actor, **fields: object) -> None:
+        """Change with what somebody logs in, and let only the session go on in which they do so."""
+        self.accounts.change(actor.name, **fields)
+        person = self.accounts.person(actor.name)
+        assert person is not None
+        assert actor.session is not None
+        self.sessions.go_on(actor.session, person.since)
 
     def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
         """Give a program of one's own a key, told once. Refused for a program: its key would outlive its own."""

@@ -5,6 +5,7 @@ A table is noted when it begins, and when it ends with how many it was about, wh
 one person takes one at a time, and it ends when they may not see people any more.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
 from redrush.api.diary import Diary
 from redrush.api.seals import Refused
+from redrush.errors import RedrushError
 from redrush.operate.looking import GrantTold
 
 READ_STORY: Final = "read story"
@@ -19,6 +21,9 @@ LISTED_EVERY_S: Final = 600
 """How often it is noted that somebody goes on looking through a list."""
 LISTED_MAX: Final = 1_000
 """Lists that are known to be looked through; the oldest are forgotten, and noted again."""
+TRIES_MAX: Final = 10
+REST_S: Final = 3.0
+"""Busy records are asked again after this, so many times: a long table is not begun anew for one page."""
 TABLES_MAX: Final = 4
 """Tables that are taken at once: each asks the records for page after page."""
 
@@ -76,8 +81,17 @@ class PeopleSeen:
                 count += len(rows)
                 if place is None:
                     break
-                page = await paged(place)
+                page = await _patiently(paged, place)
             how = "whole"
         finally:
             self._taking.discard(actor.name)
             self._diary.note(actor.name, "end table", f"{what}: {count} rows, {how}", address=actor.address)
+
+
+async def _patiently(paged: Paged, place: str) -> Page:
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await paged(place)
+        except RedrushError:
+            await asyncio.sleep(REST_S)
+    return await paged(place)

@@ -1,7 +1,8 @@
 """Sessions of people who have logged in, and how often somebody may try to.
 
 A session is 256 random bits in a cookie, of which the server keeps the hash. It ends after `IDLE_S` without a request,
-`WHOLE_S` after its login, and whenever its person logs out, gets another role, or is removed. They are in a file, so
+`WHOLE_S` after its login, and whenever its person logs out, gets another role, password or second factor, or is
+removed. They are in a file, so
 that a console that is started again does not throw everybody out.
 """
 
@@ -41,6 +42,8 @@ class Session(msgspec.Struct, kw_only=True):
     seen_s: int
     address: str
     agent: str
+    since: str = ""
+    """What its person logged in with (`redrush.api.accounts.Person.since`)."""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -58,8 +61,8 @@ class Sessions:
         self._by_hash = {one.sha256: one for one in kept}
         self._kept_s = now_s()
 
-    def begin(self, name: str, address: str, agent: str) -> str:
-        """Begin a session and return what its cookie says."""
+    def begin(self, name: str, address: str, agent: str, since: str) -> str:
+        """Begin a session of a person who logged in with what `since` names; return what its cookie says."""
         token, now_s = secrets.token_urlsafe(32), self.now_s()
         session = Session(
             id=secrets.token_hex(6),
@@ -69,6 +72,7 @@ class Sessions:
             seen_s=now_s,
             address=address,
             agent=agent[:TEXT_MAX],
+            since=since,
         )
         self._forget_old(now_s)
         if len(self._by_hash) >= SESSIONS_MAX:
@@ -99,6 +103,14 @@ class Sessions:
     def end_of(self, name: str) -> bool:
         """End every session of a person; returns whether there was one."""
         return self._end(lambda one: one.name == name)
+
+    def go_on(self, session_id: str, since: str) -> None:
+        """Let a session of a person go on who logs in with something else from now on, and end all others of theirs."""
+        session = next((one for one in self._by_hash.values() if one.id == session_id), None)
+        if session is not None:
+            session.since = since
+            self._end(lambda one: one.name == session.name and one is not session)
+            self._keep()
 
     def _end(self, which: Callable[[Session], bool]) -> bool:
         ended = [key for key, one in self._by_hash.items() if which(one)]

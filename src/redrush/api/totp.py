@@ -17,6 +17,14 @@ def new_secret() -> str:
     return base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
 
 
+def bytes_of(secret: str) -> bytes:
+    """Return the secret; none for what is no Base32."""
+    try:
+        return base64.b32decode(secret)
+    except ValueError:
+        return b""
+
+
 def code_at(secret: str, step: int) -> str:
     """Return the code of a time step."""
     digest = hmac.digest(base64.b32decode(secret), step.to_bytes(8, "big"), hashlib.sha1)

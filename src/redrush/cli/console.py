@@ -207,11 +207,18 @@ def change_role(name: NameArgument, role: RoleArgument, data: DataOption = None,
 
 
 @user_app.command("reset")
-def reset(name: NameArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
-    """Give somebody a new password, which is printed now and never again, and take their second factor away."""
+def reset(
+    name: NameArgument,
+    keep_keys: Annotated[bool, Option("--keep-keys", help="Their API keys go on being good.")] = False,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+) -> None:
+    """Give somebody a new password, which is printed now and never again; their second factor, sessions and API keys
+    are good no more."""
     accounts = _accounts(data, deploy)
     password, hashed = _password()
-    accounts.change(name, password=hashed, totp=None)
+    for key in accounts.reset(name, hashed, keep_keys=keep_keys):
+        sys.stderr.write(f"key {key.id} ({key.note or key.role}) is {'kept' if keep_keys else 'good no more'}\n")
     sys.stdout.write(f"{password}\n")
 
 

@@ -63,11 +63,13 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     old: Annotated[str, msgspec.Meta(max_length=1_000)]
     new: Annotated[str, msgspec.Meta(max_length=200)]
+    drop_keys: bool = False
+    """Whether one's API keys are good no more, too."""
 
 
-@put("/session/password", opt=VIEWER, summary="Change one's own password")
+@put("/session/password", opt=VIEWER, summary="Change one's own password; other sessions end")
 async def change_password(data: JSONBody[NewPassword], request: AnyRequest, desk: TheDesk) -> dict[str, bool]:
-    await desk.people.change_password(actor_of(request), data.old, data.new)
+    await desk.people.change_password(actor_of(request), data.old, data.new, drop_keys=data.drop_keys)
     return {"changed": True}
 
 

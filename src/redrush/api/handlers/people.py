@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import delete, get, post, put
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import ADMIN, VIEWER, AnyRequest, Name, TheDesk, actor_of
@@ -56,9 +56,24 @@ async def change_role(name: Name, data: JSONBody[NewRole], request: AnyRequest, 
     return NewPerson(name, data.role)
 
 
-@post("/people/{name:str}/reset", opt=ADMIN, status_code=200, summary="Give a new password")
-async def reset_person(name: Name, request: AnyRequest, desk: TheDesk) -> TellOnce:
-    return TellOnce(name, await desk.people.reset_person(actor_of(request), name))
+class ResetTold(msgspec.Struct, frozen=True):
+    """A new password, told now and never again; and what API keys the person had."""
+
+    name: str
+    secret: str
+    keys: list[dict[str, Any]]
+    keys_kept: bool
+
+
+@post("/people/{name:str}/reset", opt=ADMIN, status_code=200, summary="Give a new password; sessions and keys end")
+async def reset_person(
+    name: Name,
+    request: AnyRequest,
+    desk: TheDesk,
+    keep_keys: Annotated[bool, QueryParameter(description="Their API keys go on being good.")] = False,
+) -> ResetTold:
+    secret, keys = await desk.people.reset_person(actor_of(request), name, keep_keys=keep_keys)
+    return ResetTold(name, secret, [{"id": one.id, "role": one.role, "note": one.note} for one in keys], keep_keys)
 
 
 @delete("/people/{name:str}", opt=ADMIN, summary="Remove somebody, with their keys")
@@ -77,7 +92,7 @@ async def sessions(desk: TheDesk) -> list[dict[str, Any]]:
             "address": one.address,
             "agent": one.agent,
         }
-        for one in desk.sessions.all()
+        for one in desk.people.logged_in()
     ]
 
 

@@ -9,6 +9,7 @@ from litestar.response import Redirect, Response
 from redrush.api.access import OPEN, actor_in, needs
 from redrush.api.accounts import Role
 from redrush.api.app import told
+from redrush.api.desk import Desk
 from redrush.api.handlers.asking import CookieName, Secure, TheDesk, actor_of
 from redrush.api.handlers.oneself import session_cookie
 from redrush.api.handlers.people import NewKey, keys
@@ -87,17 +88,29 @@ async def choose(
 
 @get("/me", opt=needs(Role.VIEWER))
 async def me(request: AnyRequest, desk: TheDesk) -> Page:
-    person = desk.accounts.person(actor_of(request).name)
-    has = person is not None and person.totp is not None
+    return await _me(request, desk)
+
+
+async def _me(
+    request: AnyRequest, desk: Desk, status: int = 200, *, secret: str | None = None, key: str | None = None,
+    wrong: str | None = None,
+) -> Page:  # fmt: skip
+    """Return the page of one's account. `secret`: of a second factor to begin with; `key`: a new one, told once."""
+    actor = actor_of(request)
+    person = desk.accounts.person(actor.name)
+    shown = None if secret is None else {"text": secret, "address": address_of(secret, actor.name, "redrush")}
     return render(
-        request, desk, "me.html", keys=await keys.fn(request, desk), second_factor=has, secret=None, told=None,
-        roles=list(Role),
+        request, desk, "me.html", status, keys=await keys.fn(request, desk), secret=shown, told=key, wrong=wrong,
+        second_factor=person is not None and person.totp is not None, roles=list(Role),
     )  # fmt: skip
 
 
 @post("/me/password", opt=needs(Role.VIEWER), status_code=200)
 async def change_password(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
-    await desk.people.change_password(actor_of(request), data.get("old", "")[:1_000], data.get("new", "")[:200])
+    await desk.people.change_password(
+        actor_of(request), data.get("old", "")[:1_000], data.get("new", "")[:200],
+        drop_keys=data.get("drop_keys") == "yes",
+    )  # fmt: skip
     return go_to("/me", "the password was changed")
 
 
@@ -111,12 +124,7 @@ async def add_key(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     if not 1 <= (wanted.days or 1) <= 3_650:
         raise Refused(400, "a key is good for 1 to 3650 days")
     secret = desk.people.add_key(actor, wanted.role, wanted.days, wanted.note)
-    person = desk.accounts.person(actor.name)
-    has = person is not None and person.totp is not None
-    return render(
-        request, desk, "me.html", keys=await keys.fn(request, desk), second_factor=has, secret=None, told=secret,
-        roles=list(Role),
-    )  # fmt: skip
+    return await _me(request, desk, key=secret)
 
 
 @post("/me/keys/{key:str}/remove", opt=needs(Role.VIEWER), status_code=200)
@@ -127,16 +135,15 @@ async def remove_key(key: FromPath[str], request: AnyRequest, desk: TheDesk) -> 
 
 @post("/me/second-factor", opt=needs(Role.VIEWER), status_code=200)
 async def second_factor(request: AnyRequest, data: Form, desk: TheDesk) -> Page | Redirect:
-    actor = actor_of(request)
-    secret, code = data.get("secret", ""), data.get("code", "")
+    secret = data.get("secret", "")[:100]
     if not secret:
-        secret = new_secret()
-        shown = {"text": secret, "address": address_of(secret, actor.name, "redrush")}
-        return render(
-            request, desk, "me.html", keys=await keys.fn(request, desk), second_factor=False, secret=shown, told=None,
-            roles=list(Role),
-        )  # fmt: skip
-    desk.people.begin_second_factor(actor, secret, code)
+        return await _me(request, desk, secret=new_secret())
+    password, present = data.get("password", "")[:1_000], data.get("present", "")[:20]
+    try:
+        await desk.people.begin_second_factor(actor_of(request), secret, data.get("code", "")[:20], password, present)
+    except (Refused, TooManyLogins) as refusal:  # the secret is in their authenticator already
+        status, why = told(refusal)
+        return await _me(request, desk, status, secret=secret, wrong=why)
     return go_to("/me", "the second factor is asked for from the next login on")
 
 

@@ -10,7 +10,7 @@ from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
-from redrush.api.handlers.people import end_session, keys, sessions
+from redrush.api.handlers.people import ResetTold, end_session, keys, reset_person, sessions
 from redrush.api.handlers.people import people as listed
 from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
@@ -19,7 +19,9 @@ from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 ADMIN: Final = needs(Role.ADMIN)
 
 
-async def _page(request: AnyRequest, desk: Desk, secret: tuple[str, str] | None = None) -> Page:
+async def _page(
+    request: AnyRequest, desk: Desk, secret: tuple[str, str] | None = None, reset: ResetTold | None = None
+) -> Page:
     return render(
         request,
         desk,
@@ -29,6 +31,7 @@ async def _page(request: AnyRequest, desk: Desk, secret: tuple[str, str] | None 
         keys=await keys.fn(request, desk),
         roles=list(Role),
         secret=secret,
+        reset=reset,
     )
 
 
@@ -51,8 +54,9 @@ async def change_role(name: FromPath[str], request: AnyRequest, data: Form, desk
 
 
 @post("/people/{name:str}/reset", opt=ADMIN, status_code=200)
-async def reset(name: FromPath[str], request: AnyRequest, desk: TheDesk) -> Page:
-    return await _page(request, desk, (name, await desk.people.reset_person(actor_of(request), name)))
+async def reset(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Page:
+    told = await reset_person.fn(name, request, desk, data.get("keep_keys") == "yes")
+    return await _page(request, desk, (name, told.secret), told)
 
 
 @post("/people/{name:str}/remove", opt=ADMIN, status_code=200)
