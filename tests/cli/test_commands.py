@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from redrush.cli.main import app, main
+from redrush.cli.main import SECTIONS, app, main
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
@@ -413,6 +413,10 @@ def test_a_wrong_configuration_ends_with_2_and_one_sentence(
     assert (refused.code, refused.out) == (2, "")
     assert is_one_sentence(refused.err)
     assert sentence in refused.err
+
+
+def test_every_command_is_in_one_section_of_the_help() -> None:
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(app.commands)
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -9,7 +9,7 @@ program has installed the whole one, each overwrites files of the other.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
@@ -21,6 +21,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _TYPES: Final[dict[Any, click.ParamType[Any]]] = {
     str: click.STRING, int: click.INT, float: click.FLOAT, bool: click.BOOL, Path: click.Path(path_type=Path),
 }  # fmt: skip
+
+SENTENCE_MAX: Final = 400
 
 
 class Option:
@@ -52,10 +54,11 @@ class Argument:
 
 
 class Group(click.Group):
-    """Commands under one name. Without one of them it says which there are."""
+    """Commands under one name. Without one of them it says which there are, `sections` of them under their headings."""
 
-    def __init__(self, help: str | None = None) -> None:  # noqa: A002 - as click calls it
+    def __init__(self, help: str | None = None, sections: Mapping[str, Sequence[str]] = {}) -> None:  # noqa: A002 - as click calls it
         super().__init__(help=help, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+        self._sections = sections
 
     def command(  # type: ignore[override]  # what click's decorators say about a function, its annotations do
         self, name: str | None = None, **settings: Any
@@ -84,6 +87,13 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Tell the first sentence of each command, whole: click would cut it where the line ends."""
+        named = {name: one.get_short_help_str(SENTENCE_MAX) for name, one in self.commands.items() if not one.hidden}
+        for heading, names in (self._sections or {"Commands": list(named)}).items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, named[name]) for name in names])
 
 
 def _declared(function: Callable[..., Any]) -> tuple[list[click.Parameter], Callable[..., Any]]:

@@ -7,7 +7,7 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import click
 
@@ -51,7 +51,19 @@ from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
 from redrush.errors import RedrushError
 
-app = Group()
+SECTIONS: Final = {
+    "Prepare": ("init", "check", "seal", "audience", "ticket", "login-key", "webhook-key", "publish"),
+    "Rehearse": ("demo", "drill", "bench", "sandbox"),
+    "Run": ("serve", "stack", "stop", "campaign", "console", "user", "operator"),
+    "Steer": ("switch", "playbook"),
+    "Prove": ("report", "find", "reconcile", "verify-receipt", "line", "export"),
+    "Pay and tell": ("payout", "bills", "refund", "reissue", "message", "erase"),
+    "Mend": ("backup", "restore", "book", "set", "found"),
+    "Processes of a deployment": ("gate", "recorder", "settle", "control", "query", "payments", "login"),
+}
+"""The commands in the order in which an event needs them."""
+
+app = Group(sections=SECTIONS)
 app.add_group(switch_app, "switch")
 app.add_group(playbook_app, "playbook")
 app.add_group(stack_app, "stack")
