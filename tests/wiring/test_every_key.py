@@ -54,6 +54,7 @@ PLAIN = """
 id = "plain"
 name = "plain"
 currency = "CNY"
+rehearsal = true
 [[round]]
 id = "r1"
 opens = 2030-01-01T00:00:00Z
@@ -321,6 +322,7 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "campaign.timezone": (lambda s: s.event.campaign.timezone, "Asia/Tokyo"),
     "campaign.audience": (_listed, True),
     "campaign.blocked": (lambda s: s.event.audience is None or "carl" in s.event.audience, False),
+    "campaign.rehearsal": (lambda s: s.event.campaign.rehearsal, False),  # a rehearsal has few of the other tables
     "campaign.budget": (lambda s: s.event.campaign.budget_minor, 10_000),
     "round.every": (
         lambda s: [one.id for one in s.event.campaign.rounds if one.id.startswith("hour")],

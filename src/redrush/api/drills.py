@@ -1,5 +1,5 @@
 """Drills from the console: played by `redrush drill` on processes of their own, never on the event's, and never while
-the event has a round open or soon: they take every core that they get.
+the event has a round open or soon: they take every core that they get. A rehearsal's rounds stand in no drill's way.
 
 One at a time. What became of the last ones is kept; their files are not.
 """
@@ -136,7 +136,11 @@ class Drills:
     def _live(self) -> str | None:
         now_us = self._now_s() * 1_000_000
         for listing in all_listings(self._data_dir):
-            if listing.ended_at is None and (one := listing.near(now_us, AHEAD_S * 1_000_000)) is not None:
+            if (
+                listing.ended_at is None
+                and not listing.rehearsal
+                and (one := listing.near(now_us, AHEAD_S * 1_000_000)) is not None
+            ):
                 doing = "is open" if one.opens_us <= now_us else f"opens at {rfc3339(one.opens_us)}"
                 return f"round {one.id} of {listing.id} {doing}"
         return None

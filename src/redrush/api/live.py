@@ -37,6 +37,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    rehearsal: bool
+    """Its money is play money, and in no sum over campaigns."""
     rounds: list[dict[str, Any]]
     away: str | None = None
     money: Money | None = None
@@ -189,7 +191,8 @@ class Live:
             at_ms=now_us // 1_000,
             away=None,
             campaigns=list(campaigns),
-            figures=rates.figures() | in_all(list(money.values())),
+            figures=rates.figures()
+            | in_all([money[one["campaign"]] for one in due if one["campaign"] in money and not one["rehearsal"]]),
             sets=rates.sets(),
             processes=[
                 {
@@ -237,6 +240,7 @@ class Live:
         return Campaign(
             id=listed["campaign"],
             name=listed["name"],
+            rehearsal=listed["rehearsal"],
             rounds=[
                 {**row, **rates.of_round(names, row["round"]), "money_granted": granted.get(row["pot"])}
                 for row in rounds

@@ -87,6 +87,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[MessageTerms, ...] = ()
     budget_minor: int | None = None
     """What may be granted in all; None: what the rounds hold."""
+    rehearsal: bool = False
+    """Whether nothing of it may reach anybody outside."""
     blocked: Path | None = None
     """A file with one user id a line who may not win, whoever else may."""
     jurisdiction: str | None = None
@@ -106,6 +108,7 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     blocked: str | None = None
     budget: str | None = None
     jurisdiction: str | None = None
+    rehearsal: bool = False
 
 
 class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,6 +170,8 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
     for (at, _), round_ in zip(entries, rounds, strict=True):
         if round_.share is not None and file.group is None:
             raise Wrong(f"{at}.share", "what is shared is a packet between people: add a [group], too")
+    if table.rehearsal:
+        _check_rehearsal(file, [(at, spec.sale is not None) for (at, _), spec in zip(entries, rounds, strict=True)])
     timezone = _timezone(table.timezone, file.round)
     rounds = tuple(entry.in_zone(at, spec, timezone) for (at, entry), spec in zip(entries, rounds, strict=True))
     if table.jurisdiction is not None and _COUNTRY.fullmatch(table.jurisdiction) is None:
@@ -189,6 +194,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         currency=table.currency,
         timezone=timezone,
         budget_minor=_budget(table, rounds),
+        rehearsal=table.rehearsal,
         blocked=None if table.blocked is None else directory / table.blocked,
         audience=None if table.audience is None else directory / table.audience,
         rounds=rounds,
@@ -206,6 +212,16 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         jurisdiction=table.jurisdiction,
         codes={pot: path for _, entry in entries for pot, path in entry.code_files(directory).items()},
     )
+
+
+def _check_rehearsal(file: CampaignTables, rounds: Sequence[tuple[str, bool]]) -> None:
+    """Refuse what would reach somebody outside. `rounds`: where each stands, and whether it is a sale."""
+    for key, table in (("payout", file.payout), ("message", file.message), ("group", file.group)):
+        if table:
+            raise Wrong(key, "a rehearsal pays nobody and tells nobody: leave this table out")
+    for at, sells in rounds:
+        if sells:
+            raise Wrong(f"{at}.kind", "a rehearsal takes no money: `redrush drill dry-run` plays a sale")
 
 
 def _budget(table: _CampaignTable, rounds: Sequence[RoundSpec]) -> int | None:

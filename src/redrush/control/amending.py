@@ -26,6 +26,7 @@ from redrush.core.rush.message import MessageTerms, Text
 AHEAD_US: Final = 5_000_000
 """How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
 
+REHEARSAL_FIXED: Final = "people were shown what it is: start it as a campaign of its own, redrush campaign add"
 DRAWN: Final = "what a draw promises was fixed when it was sealed: add another round to the file"
 FIXED: Final = "what the packets hold was fixed when the campaign was sealed"
 MORE: Final = "what the packets hold was fixed when they were sealed: more packets, with a higher total, may be added"
@@ -78,6 +79,9 @@ def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Chang
             for one in (campaign.budget_minor, file.budget_minor)
         )
         found.append(Change(what="budget", before=before, after=now, refused=BUDGET_FIXED))
+    if campaign.rehearsal != file.rehearsal:
+        before, now = ("true" if one else "false" for one in (campaign.rehearsal, file.rehearsal))
+        found.append(Change(what="rehearsal", before=before, after=now, refused=REHEARSAL_FIXED))
     found += _in_rounds(event, file, now_us)
     if len(event.open.added) + sum(change.adds for change in found) > ADDED_MAX:
         found = [msgspec.structs.replace(change, refused=FULL) if change.adds else change for change in found]

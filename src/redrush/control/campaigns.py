@@ -44,6 +44,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Since when it is served no more; None: it is."""
     sets: tuple[str, ...] = ()
     """On a deployment: the sets that it is divided over, in order."""
+    rehearsal: bool = False
 
     def state(self, now_us: int) -> str:
         """Return "ended", "open", "ahead" (a round is to come), or "over"."""

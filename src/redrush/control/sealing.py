@@ -248,6 +248,7 @@ def campaign_of(file: CampaignFile, now_us: int) -> Campaign:
         rounds=_rounds(file, now_us),
         timezone=file.timezone,
         budget_minor=file.budget_minor,
+        rehearsal=file.rehearsal,
     )
 
 

@@ -45,6 +45,7 @@ from redrush.control.switch_log import SwitchLog, SwitchLogInUse
 from redrush.control.written import keep_written
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.additions import budget_of
+from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 from redrush.operate.switching import Holder, name_of
@@ -97,7 +98,7 @@ def add_campaign(
         campaign = prepare_event(file, own, clock.now_us, keys_from).event.sealed.campaign
         if deploy is not None:
             write_durably(own.deployment, text_beside(deploy.absolute(), file.id, sets).encode())
-        listing = Listing(id=campaign.id, name=campaign.name, rounds=times_of(campaign), added_at=at, sets=sets)
+        listing = msgspec.structs.replace(listing_of(campaign, at), sets=sets)
         if before is None:
             listings.append(listing)
         else:
@@ -237,7 +238,18 @@ def all_listings(data_dir: DataDir) -> tuple[Listing, ...]:
     """Return every campaign of the directory, those that were ended too, the first one first. ConfigError if there is
     none, or the list cannot be read."""
     first = load_campaign(data_dir)
-    return (Listing(id=first.id, name=first.name, rounds=times_of(first), added_at=""), *load_listings(data_dir))
+    return (listing_of(first, ""), *load_listings(data_dir))
+
+
+def listing_of(campaign: Campaign, added_at: str) -> Listing:
+    """Return a campaign as the list has it, of one machine."""
+    return Listing(
+        id=campaign.id,
+        name=campaign.name,
+        rounds=times_of(campaign),
+        added_at=added_at,
+        rehearsal=campaign.rehearsal,
+    )
 
 
 def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
@@ -252,6 +264,7 @@ def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
             "rounds": [_times_shown(times) for times in one.rounds],
             "directory": str(data_dir.root if one.id == first.id else directory_of(data_dir, one.id).root),
             "ended_at": one.ended_at,
+            "rehearsal": one.rehearsal,
         }
         for one in listings
     ]

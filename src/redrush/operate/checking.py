@@ -61,6 +61,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "ok": True,
         "campaign": campaign.id,
         "currency": campaign.currency,
+        "rehearsal": campaign.rehearsal,
         "packets": sum(round_.packets for round_ in campaign.rounds),
         "total": format_amount(total_minor, campaign.currency),
         "rounds": rounds,
@@ -73,6 +74,8 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         **({} if need is None else {"crowd": msgspec.to_builtins(need)}),
     }
     lines = [f"{file}: fine. {_stock(campaign, total_minor)}"]
+    if campaign.rehearsal:
+        lines.append("  rehearsal: nobody is paid or told, and people are shown that")
     for entry, round_ in zip(rounds, campaign.rounds, strict=True):
         lines.append(
             f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts "

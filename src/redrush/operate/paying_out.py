@@ -55,6 +55,8 @@ def plan_payouts(books: Books, book: BillBook, file: PaymentsFile, provider: str
     """Return what is owed to these users, to all if there are none. ConfigError for a provider that is none."""
     event = load_event(books.data_dir)
     campaign = event.sealed.campaign
+    if campaign.rehearsal:
+        raise ConfigError(f"{campaign.name} is a rehearsal: what was won in it is play money, and nobody is paid")
     name = provider or (None if event.open.payout is None else event.open.payout.provider)
     spec = next((one for one in file.providers if one.name == name), None)
     if name is None or spec is None:

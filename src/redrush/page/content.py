@@ -49,6 +49,7 @@ def content_of(
     return {
         "id": campaign.id,
         "name": campaign.name,
+        "rehearsal": campaign.rehearsal,
         "clocks": _clocks(campaign),
         "currency": campaign.currency,
         "sign": SIGNS.get(campaign.currency, f"{campaign.currency} "),

@@ -38,6 +38,13 @@ _ICON: Final = (
 )
 
 
+REHEARSAL: Final = (
+    '<p class="banner" id="rehearsal"><span lang="zh-CN">彩排：此处抽中的一律不兑付。</span> '
+    '<span lang="en">Rehearsal: nothing that is won here is paid.</span></p>\n'
+)
+"""In both languages, whichever is chosen, and without the script."""
+
+
 class Page(msgspec.Struct, frozen=True):
     """A document and the content security policy that belongs to it."""
 
@@ -61,6 +68,7 @@ def page_of(
         "language": language,
         "meta": f'<meta http-equiv="Content-Security-Policy" content="{escape(inside)}">\n' if policy_inside else "",
         "name": escape(terms.title.get(language) or content["name"]),
+        "rehearsal": REHEARSAL if content["rehearsal"] else "",
         "theme_color": escape(terms.colours.get("red-deep", "#a8140f")),
         "icon": quote(_ICON, safe=" =:/'"),
         "style": style,

@@ -107,6 +107,7 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
             theme=request.cookies.get(THEME_COOKIE, "auto"),
             actor=actor,
             may=lambda role: actor is not None and actor.role.may(Role(role)),
+            rehearsal="" if actor is None else _rehearsed(desk, request.query_params.get("campaign")),
             glass=desk.steering.glass() if actor is not None else [],
             here=request.url.path,
             back=back,
@@ -158,6 +159,15 @@ def instant_s(text: str) -> int:
 def cookie_of(name: FromPath[str], value: str, *, secure: bool) -> Cookie:
     """Return the cookie of a choice about looks, which lasts."""
     return Cookie(key=name, value=value, path="/", secure=secure, httponly=True, samesite="lax", max_age=31_536_000)
+
+
+def _rehearsed(desk: Desk, campaign: str | None) -> str:
+    """Return the name of the campaign that a page is about, where it is a rehearsal; "" otherwise."""
+    try:
+        found = load_campaign(desk.links.of(campaign).data_dir)
+    except RedrushError:
+        return ""
+    return found.name if found.rehearsal else ""
 
 
 def _zone(desk: Desk) -> datetime.tzinfo:

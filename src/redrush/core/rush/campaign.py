@@ -166,6 +166,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """In which people read the event's instants (see `redrush.core.rush.zones`)."""
     budget_minor: int | None = None
     """What may be granted in all (`redrush.core.money.budget`); None: what the slots hold."""
+    rehearsal: bool = False
+    """Whether it is played to see how it goes: nobody is paid or told, and people are shown that."""
 
     def round(self, round_id: str) -> Round | None:
         """Return the round of that id, or None."""
