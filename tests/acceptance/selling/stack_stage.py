@@ -56,7 +56,14 @@ class StackStage(SaleStage):
 
     def still_open(self) -> list[tuple[Any, ...]]:
         """Return what is not settled by what is recorded: orders, units that are only held, moves that are half done,
-        and orders of which the log says less. Remember what is recorded of the logs at this moment: records lag."""
+        and orders of which the log says less; what the database says while it is on its way up again after its kill.
+        Remember what is recorded of the logs at this moment: records lag."""
+        try:
+            return self._still_open()
+        except psycopg.OperationalError as fault:
+            return [("the database", str(fault))]
+
+    def _still_open(self) -> list[tuple[Any, ...]]:
         with psycopg.connect((self.data / "records.dsn").read_text(), connect_timeout=5) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             found = connection.execute(
