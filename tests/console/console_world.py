@@ -63,7 +63,7 @@ class World:
 
     def client(self, name: str | None = None, **headers: str) -> httpx.AsyncClient:
         """Return a browser in which this person is logged in."""
-        cookies = {} if name is None else {"rr": self._session_of(name)}
+        cookies = {} if name is None else {"rr": self.session_of(name)}
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.served, raise_app_exceptions=False),
             base_url=BASE,
@@ -71,7 +71,8 @@ class World:
             headers={**OURS, **headers},
         )
 
-    def _session_of(self, name: str) -> str:
+    def session_of(self, name: str) -> str:
+        """Return the cookie of a new login of this person."""
         person = self.desk.accounts.person(name)
         assert person is not None
         return self.desk.sessions.begin(name, "127.0.0.1", "test", person.since)

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import re
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -229,3 +230,45 @@ async def test_a_page_shows_both_texts_and_lets_one_take_either(tmp_path: Path) 
         assert (await get(olga, "/drafts/d1"))["text"] == mine
         removed = await olga.post("/drafts/d1/remove", data={"seen": seen})
         assert (removed.status_code, "somebody else has written" in removed.text) == (409, True)
+
+
+SECRET = "the-event-s-own-key"
+
+
+@pytest.mark.parametrize("how", ["outside", "above", "link", "hidden"])
+async def test_a_draft_shows_no_file_that_was_not_brought_to_it(tmp_path: Path, how: str) -> None:
+    """What the validator says of a list quotes lines of it, and codes are given away."""
+    async with without_server(tmp_path / "d") as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        directory = tmp_path / "d" / "console-drafts" / "d1"
+        (tmp_path / "keys.csv").write_text(f"user,{SECRET}\nzz\tzz,{SECRET}\n")
+        (directory / ".keys.csv").write_text(f"user,{SECRET}\n")
+        named = {
+            "outside": str(tmp_path / "keys.csv"),
+            "above": "../../../keys.csv",
+            "link": "../d1/../../../keys.csv",
+            "hidden": ".keys.csv",
+        }[how]
+        prizes = '[[round]]\nid = "x1"\nkind = "draw"\nopens = "now"\nlasts = "1h"\nplays = { per_user = 1 }\n'
+        prizes += f'[[round.prize]]\nid = "p"\nname = "p"\nholds = "code"\ncodes = "{named}"\nodds = "1/2"\n'
+        codes = OTHER[: OTHER.index("[[round]]")] + prizes
+        for text in (OTHER.replace('id = "other"', f'id = "other"\naudience = "{named}"'), codes):
+            checked = await put(olga, "/drafts/d1", text=text)
+            (problem,) = checked["problems"]
+            assert "is not beside the draft" in problem["said"]
+            assert problem["key"] in {"campaign.audience", "round[0].prize[0].codes"}
+            assert SECRET not in json.dumps(checked)
+            for page in (await olga.get("/drafts/d1"), await olga.post("/drafts/d1/serve", data={"yes": "yes"})):
+                assert SECRET not in page.text
+            await post(olga, "/drafts/d1/serve", 400, yes=True)
+        assert [one["campaign"] for one in await get(olga, "/campaigns")] == ["c"]
+
+
+async def test_a_list_leaves_the_disk_to_the_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        monkeypatch.setattr("redrush.operate.drafts.DISK_LEFT_MIN", 1 << 60)
+        refused = await olga.put("/api/v1/drafts/d1/files/users.txt", content=b"ann\n")
+        assert (refused.status_code, "too little left" in refused.json()["detail"]) == (400, True)
+        assert (await olga.get("/drafts/d1")).text.count("users.txt</code> <small>") == 0
+        assert [path.name for path in (tmp_path / "console-drafts" / "d1").iterdir()] == ["d1.toml"]

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -11,9 +12,10 @@ from typing import Final
 import apsw
 import pytest
 
-from redrush.api.access import Actor
+from redrush.api.access import Access, Actor
 from redrush.api.accounts import Role
 from redrush.api.handlers.proving import table_of_grants
+from redrush.api.handlers.watching import STREAMS_MAX, STREAMS_OF_ONE_MAX
 from redrush.console.pages.proving import cell
 from redrush.control.issuing import plan_tickets
 from redrush.errors import RedrushError
@@ -204,7 +206,7 @@ async def test_everybody_gets_the_same_bytes_and_who_leaves_is_forgotten(tmp_pat
     async with with_server(tmp_path) as world:
         live = world.desk.live
         await live.look()
-        streams = [live.stream() for _ in range(20)]
+        streams = [live.stream("vera", lambda: True) for _ in range(20)]
         first = [await anext(one) for one in streams]
         assert len(set(first)) == 1
         assert live.streams == 20
@@ -217,6 +219,65 @@ async def test_everybody_gets_the_same_bytes_and_who_leaves_is_forgotten(tmp_pat
         for one in streams:
             await one.aclose()  # type: ignore[attr-defined]
         assert live.streams == 0
+
+
+async def ended(events: AsyncIterator[bytes]) -> bool:
+    try:
+        await anext(events)
+    except StopAsyncIteration:
+        return True
+    return False
+
+
+async def test_a_stream_ends_with_the_login_or_the_key_that_it_began_with(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        live, people = world.desk.live, world.desk.accounts
+        access: Access = world.app.state.access
+
+        async def begin(headers: dict[bytes, bytes]) -> AsyncIterator[bytes]:
+            events = live.stream("olga", lambda: access.actor_of(headers, "") is not None)
+            assert (await anext(events)).startswith(b"retry")
+            following = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            await live.look()
+            assert b"data: " in await following
+            return events
+
+        async def goes_on(events: AsyncIterator[bytes]) -> bool:
+            following = asyncio.ensure_future(ended(events))
+            await asyncio.sleep(0)
+            await live.look()
+            return not await following
+
+        async def of_cookie() -> AsyncIterator[bytes]:
+            return await begin({b"cookie": b"rr=" + world.session_of("olga").encode()})
+
+        await live.look()
+        stays = await of_cookie()
+        assert await goes_on(stays)
+        world.desk.sessions.end_of("olga")
+        assert not await goes_on(stays)
+        demoted = await of_cookie()
+        people.change("olga", role=Role.VIEWER)
+        assert not await goes_on(demoted)
+        key = people.add_key("olga", Role.VIEWER, world.desk.now_s(), None, "")
+        program = await begin({b"authorization": b"Bearer " + key.encode()})
+        assert await goes_on(program)
+        people.remove_keys_of("olga")
+        assert not await goes_on(program)
+        assert live.streams == 0
+
+
+async def test_nobody_looks_on_so_many_pages_that_others_cannot(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("vera") as vera:
+        looking = [world.desk.live.stream("vera", lambda: True) for _ in range(STREAMS_OF_ONE_MAX)]
+        for one in looking:
+            await anext(one)
+        assert "of yours" in (await get(vera, "/live/stream", 503))["detail"]
+        assert STREAMS_OF_ONE_MAX < STREAMS_MAX
+        for one in looking:
+            await one.aclose()  # type: ignore[attr-defined]
+        assert world.desk.live.streams_of("vera") == 0
 
 
 async def test_a_table_for_a_spreadsheet_has_no_formula(tmp_path: Path) -> None:

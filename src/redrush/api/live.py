@@ -6,7 +6,7 @@ and while nobody does, it is asked every `IDLE_S` only.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -103,7 +103,7 @@ class Live:
         self._marks: deque[dict[str, Any]] = deque(maxlen=MARKS_MAX)
         self._before: tuple[int, dict[str, Summed]] | None = None
         self._version: int | None = None
-        self._looking = 0
+        self._looking: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._newer = asyncio.Event()
         self.latest: Snapshot | None = None
@@ -113,7 +113,11 @@ class Live:
     @property
     def streams(self) -> int:
         """How many look."""
-        return self._looking
+        return self._looking.total()
+
+    def streams_of(self, who: str) -> int:
+        """How many of these are one person's."""
+        return self._looking[who]
 
     def history(self) -> dict[str, Any]:
         """Return what charts begin with: points by column, and the changes that were made."""
@@ -133,20 +137,22 @@ class Live:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), rest_s)
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield each snapshot as an event, the latest one first, and a comment where there was none for long."""
-        self._looking += 1
+    async def stream(self, who: str, still: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Yield each snapshot as an event, the latest one first, and a comment where there was none for long; while
+        whoever looks may `still` do so."""
+        self._looking[who] += 1
         self._woken.set()
         try:
             yield b"retry: 2000\n\n" + self.event
             while True:
+                newer = False
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._newer.wait(), 15.0)
-                    yield self.event
-                    continue
-                yield b": still here\n\n"
+                    newer = await asyncio.wait_for(self._newer.wait(), 15.0)
+                if not still():
+                    return
+                yield self.event if newer else b": still here\n\n"
         finally:
-            self._looking -= 1
+            self._looking -= Counter([who])
 
     async def look(self) -> None:
         """Look once."""

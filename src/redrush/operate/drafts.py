@@ -4,10 +4,12 @@ The text is the truth. A form changes a value in it, and comments stay (tomlkit)
 of a fresh split with another seed: the sealed amounts are nobody's to read before the opening.
 """
 
+import asyncio
 import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
@@ -31,12 +33,15 @@ from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.checking import WARNING, check_campaign
 from redrush.operate.cloning import LIST_NAME, clone_of, copy_lists
+from redrush.operate.draft_lists import check_lists
 
 DRAFTS_MAX: Final = 500
 FILES_MAX: Final = 50
 """Lists beside one draft: of users, or of codes."""
 UPLOAD_BYTES_MAX: Final = 512 << 20
 """Ten million ids are some 120 MB."""
+DISK_LEFT_MIN: Final = 1 << 30
+"""What a list leaves on the disk: the journal of a running event may be on it, and stops where nothing is left."""
 SHOWN_PACKETS_MAX: Final = 200_000
 """A round with more is shown by a split of so many, with the same mean."""
 CODES: Final = "code"
@@ -134,6 +139,7 @@ class Drafts:
     """The drafts of one directory. Calls block."""
 
     def __init__(self, data_dir: DataDir) -> None:
+        self._data_dir = data_dir
         self._root = data_dir.root / "console-drafts"
 
     def list(self) -> "list[dict[str, str]]":
@@ -184,9 +190,10 @@ class Drafts:
     def remove(self, name: str) -> None:
         """Remove a draft with its lists. ConfigError if there is none."""
         self.read(name)
-        for path in self.path(name).parent.iterdir():
-            path.unlink()
-        self.path(name).parent.rmdir()
+        try:
+            shutil.rmtree(self.path(name).parent)
+        except OSError as fault:
+            raise ConfigError(f'draft "{name}" cannot be removed now: {fault.strerror}; try again') from fault
 
     def files(self, name: str) -> tuple[dict[str, Any], ...]:
         """Return the lists beside a draft, with how long they are, and when they came. ConfigError if there is no such
@@ -209,6 +216,7 @@ class Drafts:
         path = self.path(name)
         edition, seen = edition_of(self.read(name)), self.base(name)
         try:
+            self._check_lists(name)
             fields, lines = check_campaign(path, now_us)
             splits = _splits(load_campaign_file(path))
         except RedrushError as fault:
@@ -224,7 +232,11 @@ class Drafts:
 
     def load(self, name: str) -> CampaignFile:
         """Return the campaign. ConfigError says what is wrong."""
+        self._check_lists(name)
         return load_campaign_file(self.path(name))
+
+    def _check_lists(self, name: str) -> None:
+        check_lists(self.path(name), self.read(name), self._data_dir)
 
     async def take(self, name: str, file: str, pieces: AsyncIterator[bytes]) -> Uploaded:
         """Keep a list that comes in pieces, beside the draft, and say what is in it. ConfigError for what is no name of
@@ -233,7 +245,8 @@ class Drafts:
         if LIST_NAME.fullmatch(file) is None:
             raise ConfigError(f'"{file}" is no name of a list: letters, digits, - _ and ., ending with .csv or .txt')
         directory = self.path(name).parent
-        if len(list(directory.iterdir())) > FILES_MAX:
+        beside_it = {path.name for path in directory.iterdir()} - {file}
+        if len(beside_it) > FILES_MAX:
             raise ConfigError(f'draft "{name}" has {FILES_MAX} lists, no more are possible')
         beside, size, lines, digest = directory / f"{file}.{secrets.token_hex(4)}.new", 0, 0, hashlib.sha256()
         try:
@@ -242,6 +255,8 @@ class Drafts:
                     size, lines = size + len(piece), lines + piece.count(b"\n")
                     if size > UPLOAD_BYTES_MAX:
                         raise ConfigError(f"{file}: longer than {UPLOAD_BYTES_MAX >> 20} MiB; bring it as a file")
+                    if shutil.disk_usage(directory).free < DISK_LEFT_MIN + len(piece):
+                        raise ConfigError(f"{file}: the disk has too little left for it, and the event needs that")
                     digest.update(piece)
                     out.write(piece)
                 out.flush()
@@ -252,9 +267,8 @@ class Drafts:
             raise ConfigError(f"{directory / file}: cannot be written: {fault.strerror}") from fault
         finally:
             beside.unlink(missing_ok=True)
-        return Uploaded(
-            file=file, bytes=size, sha256=digest.hexdigest(), lines=lines, problems=_faults(directory / file)
-        )
+        problems = await asyncio.to_thread(_faults, directory / file)
+        return Uploaded(file=file, bytes=size, sha256=digest.hexdigest(), lines=lines, problems=problems)
 
     def path(self, name: str) -> Path:
         """Return where a draft is. ConfigError for what is no name of one."""

@@ -11,14 +11,17 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from redrush import __version__
+from redrush.api.access import Access
 from redrush.api.capacity import Capacity
-from redrush.api.handlers.asking import VIEWER, Name, TheDesk
+from redrush.api.handlers.asking import VIEWER, AnyRequest, Name, TheDesk, actor_of
 from redrush.api.live import Snapshot
 from redrush.api.seals import Refused
 from redrush.operate.campaigns import show_campaign
 
 STREAMS_MAX: Final = 32
 """Pages that look at once, over everybody."""
+STREAMS_OF_ONE_MAX: Final = 20
+"""Of these, of one person: others find a place, too."""
 PEOPLE_MAX: Final = 1_000_000_000
 """Who come at once, in a plan."""
 
@@ -37,10 +40,18 @@ async def history(desk: TheDesk) -> dict[str, Any]:
 
 
 @get("/live/stream", opt=VIEWER, summary="The same as events, two a second", media_type="text/event-stream")
-async def stream(desk: TheDesk) -> Stream:
+async def stream(request: AnyRequest, desk: TheDesk) -> Stream:
+    """It ends with the login, or the key, that it began with."""
+    actor = actor_of(request)
     if desk.live.streams >= STREAMS_MAX:
         raise Refused(503, f"{STREAMS_MAX} pages look already; close one")
-    events: AsyncIterator[bytes] = desk.live.stream()
+    if desk.live.streams_of(actor.name) >= STREAMS_OF_ONE_MAX:
+        raise Refused(503, f"{STREAMS_OF_ONE_MAX} pages of yours look already; close one")
+    access: Access = request.app.state.access
+    headers = dict(request.scope["headers"])
+    events: AsyncIterator[bytes] = desk.live.stream(
+        actor.name, lambda: access.actor_of(headers, actor.address) is not None
+    )
     return Stream(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
