@@ -100,7 +100,9 @@ def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:
 
 
 RUSH_S: Final = 75
-PEOPLE_PER_S: Final = 40
+PEOPLE_PER_S: Final = 60
+WAVE_S: Final = 0.1
+"""So short that a reading never falls amid two of them."""
 CALM: Final = """[[playbook]]
 name = "calm"
 description = "fewer packets a second, no queries"
@@ -152,12 +154,12 @@ def crowd(console: Console) -> None:
     keys, expires_s = load_keys(console.data_dir).tickets, int(time.time()) + 3_600
     url, began = f"http://127.0.0.1:{console.gate}", time.monotonic()
     with ThreadPoolExecutor(8) as pool:
-        for second in range(RUSH_S):
-            many = int(PEOPLE_PER_S * (1 + 0.6 * math.sin(second / 6)))
-            users = (f"user-{second}-{number if number % 3 else 0}" for number in range(many))
+        for wave in range(int(RUSH_S / WAVE_S)):
+            many = int(PEOPLE_PER_S * WAVE_S * (1 + 0.6 * math.sin(wave * WAVE_S / 6)))
+            users = (f"user-{wave}-{number if number % 3 else 0}" for number in range(many))
             tickets = [sign_ticket(keys, user, expires_s) for user in users]
             list(pool.map(lambda ticket: asked(url, ticket), tickets))
-            time.sleep(max(0.0, began + second + 1 - time.monotonic()))
+            time.sleep(max(0.0, began + (wave + 1) * WAVE_S - time.monotonic()))
 
 
 def asked(url: str, ticket: str) -> None:
