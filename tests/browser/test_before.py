@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.axe import is_whole
 from tests.browser.conftest import Visit
 from tests.browser.event import OPENS_S, QUICK, Event, rush, wait_until
 from tests.browser.kinds import draw, line
@@ -29,6 +30,25 @@ def test_a_link_that_the_command_has_made_is_the_way_in(event: Event, visit: Vis
     ann.sees("before")
     assert ".ann." in ann.page.evaluate(KEPT)
     assert "#" not in ann.page.url
+
+
+@pytest.mark.parametrize("login", ["", '[page]\nlogin = "https://login.example/"\n'], ids=["links", "login"])
+def test_a_link_that_was_cut_short_is_told_so_at_once(event: Event, visit: Visit, login: str) -> None:
+    event.start(tables=QUICK + login, opens_in_s=600)
+    ann = visit("ann", ticket=event.ticket("ann")[:-3])
+    ann.sees("nobody")
+    assert "没有复制完整" in ann.page.inner_text("#line")
+    assert ann.page.locator('[data-name="login"]').count() == bool(login)
+    is_whole(ann)
+    ann.page.goto("about:blank")
+    ann.page.goto(f"{event.url}/#ticket={event.ticket('ann')}")
+    ann.sees("before")
+    assert "没有复制完整" not in ann.text
+    ann.page.goto("about:blank")
+    ann.page.goto(f"{event.url}/#ticket={event.ticket('bob')[:20]}")
+    ann.sees("before")
+    assert "没有复制完整" in ann.page.inner_text("#small"), "whose ticket is kept goes on, and hears of it"
+    assert ".ann." in ann.page.evaluate(KEPT)
 
 
 def test_a_cookie_of_the_site_is_a_way_in(event: Event, visit: Visit) -> None:

@@ -72,6 +72,7 @@ class Page {
     this.sounds.listen();
     this.tabs.lead(view.document.visibilityState === "visible");
     await nextTurn(view);
+    if (this.person.cut && this.person.ticket) this.hint = "link_cut";
     this.winnings.recall();
     hours.tick();
     await nextTurn(view);

@@ -1,6 +1,8 @@
 // What the page keeps on this device: the ticket, what was won, and what its person has chosen. All of it may be gone at
 // any time, and a browser may refuse to keep anything: then it lasts as long as the page.
 
+const TICKET = /^[\w-]{1,16}(\+?)\.([0-9a-f]{1,16})\.(.+)\.[0-9a-f]{32}$/;
+
 export class Memory {
   constructor(campaign, storage) {
     this.prefix = `redrush:${campaign}:`;
@@ -34,14 +36,10 @@ export class Memory {
 }
 
 // Who a ticket is for, and until when it is good (seconds since the epoch). It is not verified here: a gate does that.
+// Null for what is no whole ticket, as a link that was cut short has it.
 export function readTicket(ticket) {
-  const parts = (ticket || "").split(".");
-  if (parts.length < 4) return null;
-  return {
-    user: parts.slice(2, -1).join("."),
-    expires: parseInt(parts[1], 16),
-    proven: parts[0].endsWith("+"),
-  };
+  const [, mark, expires, user] = TICKET.exec(ticket || "") || [];
+  return user ? { user, expires: parseInt(expires, 16), proven: mark === "+" } : null;
 }
 
 // Take the ticket out of the address, where it would be seen, kept in histories and sent along: "#ticket=…", or a cookie

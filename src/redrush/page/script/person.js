@@ -6,11 +6,13 @@ export class Person {
   constructor(memory, view, now) {
     Object.assign(this, { memory, view, now });
     const found = ticketAtTheDoor(view.location, view.history, view.document.cookie);
-    if (found) this.comes(found);
+    this.cut = found !== null && !readTicket(found);
+    if (found && !this.cut) this.comes(found);
     view.addEventListener("hashchange", () => {
       const ticket = ticketAtTheDoor(view.location, view.history, "");
-      if (ticket) memory.set("ticket", ticket);
-      if (ticket) view.location.reload();
+      if (!readTicket(ticket)) return;
+      memory.set("ticket", ticket);
+      view.location.reload();
     });
   }
 
@@ -28,7 +30,8 @@ export class Person {
   }
 
   get ticket() {
-    return this.memory.get("ticket");
+    const kept = this.memory.get("ticket");
+    return readTicket(kept) && kept;
   }
 
   set ticket(ticket) {

@@ -198,10 +198,9 @@ const SCREENS = {
 
 function askToLogIn(model, page) {
   const { login } = page.config.page;
-  if (!login) {
-    model.line = page.speech.say(`${model.screen}_line_no_login`);
-    return;
-  }
+  if (page.person.cut) model.line = page.speech.say("link_cut");
+  else if (!login) model.line = page.speech.say(`${model.screen}_line_no_login`);
+  if (!login) return;
   const href = login.replace("{page}", encodeURIComponent(page.outside.home));
   model.actions.push({ name: "login", kind: "main", text: page.speech.say("login"), href, act: () => page.person.leaves() });
 }
