@@ -170,12 +170,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @contextlib.contextmanager
 def killing(stack: RunningStack, lots: random.Random) -> Iterator[list[str]]:
-    """Kill some process every now and then; yield who was."""
+    """Kill some process every now and then, `KILLS` times; yield who was. Then all come up again, however slow the
+    machine is: a database that is killed before it has recovered would never answer anybody."""
     ended = threading.Event()
     killed: list[str] = []
 
     def keep_killing() -> None:
-        while not ended.wait(KILLED_EVERY_S):
+        while len(killed) < KILLS and not ended.wait(KILLED_EVERY_S):
             alive = [one for one in stack.processes() if one["name"].startswith(KILLED) and one["pid"]]
             if alive:
                 chosen = lots.choice(alive)
