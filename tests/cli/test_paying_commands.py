@@ -151,6 +151,23 @@ def test_check_asks_the_providers_and_says_how_long_it_takes(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "needs"),
+    [
+        ('[[round]]\nid = "s"\nkind = "sale"\nopens = "now"\nlasts = "1h"\nprice = "5.00"\nunits = 1\n', "sale s"),
+        ('[payout]\nprovider = "files"\npolicy = "auto"\n', "[payout]"),
+        ('[group]\npay = "bank"\n', "packets between people"),
+        ("", None),
+    ],
+)
+def test_check_says_what_needs_a_payments_file(run: Run, table: str, needs: str | None) -> None:
+    Path("c.toml").write_text(TEXT + table, encoding="utf-8")
+    answer = run("check", "c.toml")
+    assert answer.code == 0, answer.err
+    assert (f"needs --payments FILE, here and where it is served: {needs}\n" in answer.out) is (needs is not None)
+    assert json.loads(run("check", "c.toml", "--json").out).get("needs_payments") == (needs and [needs])
+
+
+@pytest.mark.parametrize(
     ("table", "says"),
     [
         ('[[round]]\nid = "s"\nkind = "sale"\nopens = "now"\nlasts = "1h"\nprice = "5.00"\nunits = 1\npay = "files"\n',

@@ -47,6 +47,15 @@ async def test_no_dry_run_of_a_draft_that_is_not_fine_or_while_a_round_is_open(t
     assert world.desk.drills.running is None
 
 
+async def test_of_two_drills_that_are_begun_at_once_one_is_played(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga, world.client("otto") as otto:
+        await get(olga, "/drills")  # so that they are known, and nothing else is waited for
+        asked = [client.post("/api/v1/drills/overload", json={}) for client in (olga, otto, olga, otto)]
+        answers = await asyncio.gather(*asked)
+        assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+        assert [line.what for line in world.desk.diary.lines()] == ["begin drill"]
+
+
 @pytest.mark.soak
 async def test_a_draft_is_played_before_it_is_served(tmp_path: Path) -> None:
     async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:

@@ -31,7 +31,7 @@ RAISED: Final = {
 }  # fmt: skip
 TELL: Final = {"_plain", "_not_an_instant", "fault_of", "saved_as"}
 """Functions that return sentences."""
-PUT_TOGETHER: Final = {"{}", "{}: {}"}
+PUT_TOGETHER: Final = {"{}", "{}: {}", "{} has {} bytes; at most {}, {}"}
 """Of sentences that are found by themselves."""
 HOLE: Final = re.compile(r"\{\w+\}")
 ADJACENT: Final = re.compile(r"(?:\{\}){2,}")

@@ -251,6 +251,16 @@ def test_reading_connections_cannot_write_and_give_up_in_time(
         cursor.execute(b"DELETE FROM cursors")
 
 
+def test_a_server_that_is_away_is_told_with_what_to_do(own_postgres: PostgresServer, connect: Connect) -> None:
+    own_postgres.start()
+    records = connect(own_postgres.dsn(), "s1")
+    records.cursor()
+    own_postgres.stop()
+    for _ in range(2):  # once it breaks off, and once there is nothing to connect to
+        with pytest.raises(RecordsFailed, match="start it, or correct its address, and do this again"):
+            records.cursor()
+
+
 def test_a_killed_server_is_a_failure_and_its_successor_goes_on_where_it_was(
     own_postgres: PostgresServer, connect: Connect
 ) -> None:

@@ -104,16 +104,20 @@ class Drills:
         return next((one for one in reversed(self._file.played) if one.passed), None)
 
     async def _refuse_unless_quiet(self) -> None:
-        if self.running is not None:
-            raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
+        self._refuse_another()
         if (live := await self.live()) is not None:
             raise Refused(409, f"{live}; a drill would take what its crowd needs: play it when nothing is open")
+
+    def _refuse_another(self) -> None:
+        if self.running is not None:
+            raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
 
     async def live(self) -> str | None:
         """Return which round of the event is open, or soon is; None: nothing is going on."""
         return await asyncio.to_thread(self._live)
 
     async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
+        self._refuse_another()  # somebody may have begun one while it was looked whether all is quiet
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
         self.running = {"drill": name, "by": actor.name, "at": rfc3339_s(self._now_s())}
         playing = self._play(name, words, actor.name, why, short=short)

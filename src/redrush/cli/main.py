@@ -130,7 +130,7 @@ def check(
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
     from redrush.config import is_deployment
     from redrush.operate.checking import check_campaign, check_deployment
-    from redrush.operate.checking_payments import check_deployed_payments, check_payments
+    from redrush.operate.checking_payments import check_deployed_payments, check_payments, needs_payments
     from redrush.wiring.clock import system_clock
 
     now_us = system_clock().now_us
@@ -142,6 +142,9 @@ def check(
         fields, lines = check_campaign(file, now_us())
         if payments is not None:
             fields["payments"], more = check_payments(file, payments, now_us)
+        elif needs := needs_payments(file):
+            fields["needs_payments"] = needs
+            more = [f"  needs --payments FILE, here and where it is served: {'; '.join(needs)}"]
     lines += more
     show(fields, lines, as_json=as_json)
 

@@ -22,7 +22,7 @@ from redrush.config.rounds import KINDS, RoundSpec, RoundTable, RoundTables
 from redrush.config.rounds.schedule import written_out
 from redrush.config.steering_tables import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
-from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.config.toml_file import Wrong, check_id, file_at, parse, read_text, wrong_at
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
@@ -195,8 +195,8 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         timezone=timezone,
         budget_minor=_budget(table, rounds),
         rehearsal=table.rehearsal,
-        blocked=None if table.blocked is None else directory / table.blocked,
-        audience=None if table.audience is None else directory / table.audience,
+        blocked=None if table.blocked is None else file_at("campaign.blocked", directory, table.blocked),
+        audience=None if table.audience is None else file_at("campaign.audience", directory, table.audience),
         rounds=rounds,
         gate=file.gate,
         limits=limits,

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from redrush.core.identity.encodings import decoded
+
 CODES_MAX: Final = 1_000_000
 """Codes of one prize: they are held in memory."""
 CODE_CHARS_MAX: Final = 200
@@ -50,9 +52,9 @@ def read_codes(path: Path) -> CodeList:
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadCodes(f"{path} is larger than {FILE_BYTES_MAX >> 20} MB; this is no list of codes")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise BadCodes(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
+        text = decoded(path.read_bytes(), str(path))
+    except ValueError as fault:
+        raise BadCodes(str(fault)) from None
     return codes_of(text, str(path))
 
 

@@ -32,7 +32,7 @@ from redrush.config.deployment_tables import (
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.secret import Secret
 from redrush.config.secret_table import secret_of
-from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
+from redrush.config.toml_file import Wrong, check_id, file_at, parse, read_text, tables_of, wrong_at
 from redrush.core.roles import ROLES
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.sets.address import Address
@@ -211,7 +211,9 @@ class _Reading:
             raise Wrong("event.warm_up", f'"{file.event.warm_up}" is too long: a day is the longest')
         return DeploymentFile(
             data=self._path_of(file.event.data),
-            audience=self._path_if_any(file.event.audience),
+            audience=None
+            if file.event.audience is None
+            else file_at("event.audience", self._path.parent, file.event.audience),
             warm_up_us=warm_up_us,
             sets=sets,
             valkey=self._valkey(file.valkey),

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.config.toml_file import Wrong
+from redrush.config.toml_file import Wrong, file_at
 from redrush.core.web_address import parts_of
 from redrush.page.document import word_names
 from redrush.page.sounds import ENDS
@@ -86,7 +86,7 @@ def page_terms(table: PageTable, directory: Path, rounds: Collection[str]) -> Pa
         dark=table.dark,
         texts=table.texts,
         names=table.names,
-        picture=None if table.picture is None else _picture(directory / table.picture),
+        picture=None if table.picture is None else _picture(file_at("page.picture", directory, table.picture)),
         sounds={moment: _sound(moment, sound, directory) for moment, sound in table.sounds.items()},
     )
 
@@ -140,7 +140,11 @@ def _sound(moment: str, sound: str, directory: Path) -> str:
     at = f"page.sounds.{moment}"
     if moment not in MOMENTS:
         raise Wrong(at, f"is no moment that is heard; there are {', '.join(MOMENTS)}")
-    return sound if sound == TUNE else _file(at, directory / sound, _SOUNDS, SOUND_BYTES_MAX, "for a crowd fetches it")
+    return (
+        sound
+        if sound == TUNE
+        else _file(at, file_at(at, directory, sound), _SOUNDS, SOUND_BYTES_MAX, "for a crowd fetches it")
+    )
 
 
 def _file(at: str, path: Path, kinds: Mapping[str, str], bytes_max: int, because: str) -> str:

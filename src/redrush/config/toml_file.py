@@ -19,6 +19,7 @@ from redrush.errors import ConfigError
 
 FILE_BYTES_MAX = 4_000_000
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 
 _File = TypeVar("_File")
@@ -51,6 +52,14 @@ def check_id(path: str, value: str) -> None:
     """Raise Wrong unless the value is an id."""
     if _ID.fullmatch(value) is None:
         raise Wrong(path, f'"{value}" is not an id: 1 to 32 letters, digits, - and _, starting with a letter or digit')
+
+
+def file_at(path: str, directory: Path, value: str) -> Path:
+    """Return the file that a value names, relative to `directory`. Raises Wrong for an address, of which a path would
+    lose a slash, and which nobody fetches."""
+    if _ADDRESS.match(value) is not None:
+        raise Wrong(path, f'"{value}" is an address; fetch it, and write the path of the file here')
+    return directory / value
 
 
 def read_text(path: Path, kind: str) -> str:

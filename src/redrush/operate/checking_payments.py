@@ -70,6 +70,15 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     }, lines
 
 
+def needs_payments(file: Path) -> list[str]:
+    """Return what of a campaign waits for a payments file. ConfigError as for `check_payments`."""
+    campaign = load_campaign_file(file)
+    needs = [f"sale {name}" for name, sale in _sales(campaign).items() if sale.price_minor]
+    needs += [] if campaign.payout is None else ["[payout]"]
+    needs += [] if _packets_by(campaign.group) == BALANCE else ["packets between people"]
+    return needs + [f"messages about {', '.join(terms.of)}" for terms in campaign.messages]
+
+
 def check_deployed_payments(
     file: Path, payments: Path | None, now_us: Callable[[], int]
 ) -> tuple[dict[str, Any], list[str]]:

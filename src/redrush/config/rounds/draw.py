@@ -10,7 +10,7 @@ import msgspec
 from redrush.config.code_list import BadCodes, CodeList, read_codes
 from redrush.config.rounds.packets import PACKETS_MAX
 from redrush.config.rounds.round_table import RoundSpec, RoundTable
-from redrush.config.toml_file import Wrong, check_id, wrong_at
+from redrush.config.toml_file import Wrong, check_id, file_at, wrong_at
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.rush.campaign import Kind, Leftover, prize_pot
 from redrush.core.rush.draw import (
@@ -234,7 +234,7 @@ def _codes(at: str, table: PrizeTable, directory: Path) -> CodeList | None:
         return None
     if table.codes is None:
         raise Wrong(at, 'a prize of codes needs their list: codes = "coupons.csv", one a line')
-    path = directory / table.codes
+    path = file_at(f"{at}.codes", directory, table.codes)
     try:
         return read_codes(path)
     except OSError as fault:

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Final
 
-from redrush.core.identity.encodings import UTF8_MARK
+from redrush.core.identity.encodings import decoded
 
 ITEMS_MAX: Final = 100_000
 """Items of one round: their ids stand in the seal."""
@@ -24,11 +24,10 @@ def read_items(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > ITEMS_BYTES_MAX:
             raise ValueError(f"{path} is larger than {ITEMS_BYTES_MAX:,} bytes; a list of items has one id a line")
-        text = path.read_bytes().removeprefix(UTF8_MARK).decode("utf-8")
+        data = path.read_bytes()
     except OSError as fault:
         raise ValueError(f"{path} cannot be read: {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise ValueError(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
+    text = decoded(data, str(path))
     seen: dict[str, int] = {}
     items: list[str] = []
     reader = csv.reader(text.splitlines())

@@ -5,7 +5,7 @@ from typing import Final
 
 from redrush.config.rounds.items import read_items
 from redrush.config.rounds.round_table import RoundSpec, RoundTable
-from redrush.config.toml_file import Wrong, check_id, wrong_at
+from redrush.config.toml_file import Wrong, check_id, file_at, wrong_at
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.rush.campaign import Kind, Leftover
 from redrush.core.rush.durations import parse_duration_us
@@ -57,7 +57,7 @@ class SaleTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.items is None:
             return ()
         with wrong_at(f"{at}.items"):
-            return read_items(directory / self.items)
+            return read_items(file_at(f"{at}.items", directory, self.items))
 
     def _units(self, at: str, items: tuple[str, ...]) -> int:
         if (self.units is None) is (self.items is None):

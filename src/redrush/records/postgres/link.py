@@ -182,9 +182,9 @@ def failures(name: str) -> Iterator[None]:
             f"{name} contradicts the log ({_one_line(error)}): do these records belong to another event?"
         ) from error
     except _LATE as error:
-        raise RecordsLate(f"{name}: {_one_line(error)}") from error
+        raise RecordsLate(f"{name}: {_one_line(error)}{_next_step(error)}") from error
     except psycopg.Error as error:
-        raise RecordsFailed(f"{name}: {_one_line(error)}") from error
+        raise RecordsFailed(f"{name}: {_one_line(error)}{_next_step(error)}") from error
 
 
 def name_of(dsn: str) -> str:
@@ -195,6 +195,17 @@ def name_of(dsn: str) -> str:
         raise ConfigError("the address of the records is not a PostgreSQL DSN") from None  # it may hold a password
     place = f"{parts.get('host', 'local socket')}:{parts.get('port', 5432)}"
     return f"PostgreSQL {place}/{parts.get('dbname', '')}"
+
+
+_STOPPED: Final = "57P"
+"""So the codes of a server begin that stops, has crashed, or is not up yet; one that is not there tells none."""
+
+
+def _next_step(error: psycopg.Error) -> str:
+    """Return what to do about a server that is away, to stand behind what was said of it; "" for one that answered."""
+    if not isinstance(error, psycopg.OperationalError) or not (error.sqlstate or _STOPPED).startswith(_STOPPED):
+        return ""
+    return "; start it, or correct its address, and do this again: what waits for it is kept"
 
 
 def _one_line(error: psycopg.Error) -> str:
