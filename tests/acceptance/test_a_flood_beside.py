@@ -195,9 +195,11 @@ def a_stack(event: Rehearsal, path: Path, cores: Cores) -> tuple[int, str]:
         for thread in Path(f"/proc/{process.pid}/task").iterdir():
             if cores.server is not None:
                 os.sched_setaffinity(int(thread.name), {cores.server})
-    gate = running["gate-1"]
-    assert gate.process is not None
-    return gate.process.pid, f"http://{gate.address}"
+    gate = running["gate-1"].process
+    assert gate is not None
+    command_line = Path(f"/proc/{gate.pid}/cmdline").read_text(encoding="utf-8").split("\0")
+    control_port = command_line[command_line.index("--control-port") + 1]
+    return gate.pid, f"http://{HOST}:{control_port}"
 
 
 FORMS: Final = {
