@@ -19,16 +19,23 @@ NAMED = f'{QUICK}[page.names]\ns = "红色手机"\n'
 class Bank:
     """`redrush sandbox`: a bank, its customers and a shop. A context manager, ended with it."""
 
-    def __init__(self, directory: Path) -> None:
-        """Writes `payments`, the file that names it, to the directory."""
+    def __init__(self, directory: Path, plays: str | None = None) -> None:
+        """Writes `payments`, the file that names it, to the directory, or, where it plays another provider, to the
+        directory `merchant` in it, beside the keys."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         words = [sys.executable, "-m", "redrush", "sandbox", "--port", str(port)]
+        self.merchant = directory / "merchant"
+        if plays is not None:
+            notices = f"http://127.0.0.1:{free_port({port})}/notices/{plays}"
+            words += ["--as", plays, "--merchant", str(self.merchant), "--notify", notices]
+            self.payments = self.merchant / "payments.toml"
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
-        self.payments = directory / "payments.toml"
-        self.payments.write_text(f'[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "{self.url}"\n')
+        if plays is None:
+            self.payments = directory / "payments.toml"
+            self.payments.write_text(f'[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "{self.url}"\n')
 
     def ask(self, method: str, path: str) -> Any:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method), timeout=10) as answer:

@@ -2,16 +2,22 @@
 
 The server goes by the machine's clock here, for the bank does: its answers are signed with the time."""
 
-import json
+import base64
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from playwright.sync_api import Route
 
 from tests.browser.bank import NAMED, SALE, Bank, code_of
 from tests.browser.conftest import Visit
-from tests.browser.event import Event, rush, wait_until
-from tests.browser.kinds import group
+from tests.browser.event import OPENS_IN_S, OPENS_S, Event, rush, wait_until
+from tests.browser.kinds import group, sale
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
@@ -60,36 +66,60 @@ def test_a_unit_is_paid_for_to_the_end_also_after_a_reload(event: Event, bank: B
 
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
-H5_URL = "https://wx.example/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx1"
 BRIDGE = "window.asked = []; window.WeixinJSBridge = { invoke: (...said) => window.asked.push(said.slice(0, 2)) };"
+WECHAT_SALE = sale(secret=False, hold="3m", return_every="1s", opens_s=OPENS_S - OPENS_IN_S - 60)
 
 
-@pytest.mark.parametrize(("browser_of", "how"), [("", "redirect"), (" MicroMessenger/8.0.50", "jsapi")])
-def test_a_telephone_is_sent_to_pay_and_wechat_pays_over_the_page(
-    event: Event, bank: Bank, visit: Visit, browser_of: str, how: str
+@pytest.fixture
+def wechat(event: Event, tmp_path: Path) -> Iterator[Bank]:
+    """A sandbox that speaks as WeChat Pay, by all of its products."""
+    with Bank(tmp_path, "wechat") as running:
+        with running.payments.open("a") as file:  # its last table is the provider's
+            file.write('ways = ["qr", "jsapi", "redirect"]\nback = "https://rush.example/"\n')
+        event.payments = running.payments
+        yield running
+
+
+def test_in_wechat_its_sheet_is_opened_with_what_the_merchant_has_signed(
+    event: Event, wechat: Bank, visit: Visit
 ) -> None:
-    event.start(SALE)
-    ann = holds(event, visit, user_agent=PHONE + browser_of)
+    event.start(WECHAT_SALE, tables=NAMED)
+    ann = holds(event, visit, user_agent=f"{PHONE} MicroMessenger/8.0.50")
     ann.page.evaluate(BRIDGE)
-    fields = {"appId": "wx1", "package": "prepay_id=wx1"}
-
-    def shown(route: Route) -> None:
-        order = route.fetch().json()
-        payload = H5_URL if how == "redirect" else json.dumps(fields)
-        route.fulfill(json={**order, "pay": {"kind": how, "payload": payload}})
-
-    ann.page.route("**/pay", shown)
     ann.act("pay")
     ann.sees("paying")
-    [asked] = [one for one in ann.requests if one.url.endswith("/pay")]
-    assert asked.post_data == f'{{"how":"{how}"}}'
-    opens = ann.page.locator("[data-name=pay_open]")
-    if how == "redirect":
-        assert (opens.get_attribute("href"), opens.get_attribute("referrerpolicy")) == (H5_URL, "origin")
-    else:
-        opens.click()
-        assert ann.page.evaluate("window.asked") == [["getBrandWCPayRequest", fields]]
+    asked = next(one for one in ann.requests if one.url.endswith("/pay"))
+    assert asked.post_data == '{"how":"jsapi"}'
+    ann.page.locator("[data-name=pay_open]").click(timeout=20_000)
+    [[named, fields]] = ann.page.evaluate("window.asked")
+    assert (named, fields["appId"], fields["signType"]) == ("getBrandWCPayRequest", "wx8888888888888888", "RSA")
+    merchant = load_pem_public_key((wechat.merchant / "merchant.pub").read_bytes())
+    assert isinstance(merchant, RSAPublicKey)
+    text = "".join(f"{fields[name]}\n" for name in ("appId", "timeStamp", "nonceStr", "package"))
+    merchant.verify(base64.b64decode(fields["paySign"]), text.encode(), PKCS1v15(), SHA256())
     assert ann.page.locator("#qr").is_hidden(), "nobody scans their own screen"
+    assert "Paid" in wechat.pays(fields["package"].removeprefix("prepay_id=wx"))
+    ann.sees("bought", within_ms=40_000)
+
+
+def test_a_telephone_is_sent_to_pay_and_says_from_where(event: Event, wechat: Bank, visit: Visit) -> None:
+    event.start(WECHAT_SALE, tables=NAMED)
+    ann = holds(event, visit, user_agent=PHONE)
+    ann.act("pay")
+    ann.sees("paying")
+    asked = next(one for one in ann.requests if one.url.endswith("/pay"))
+    assert asked.post_data == '{"how":"redirect"}'
+    opens = ann.page.locator("[data-name=pay_open]")
+    opens.wait_for(timeout=20_000)
+    assert ann.page.locator("#qr").is_hidden(), "nobody scans their own screen"
+    assert str(opens.get_attribute("href")).endswith("&redirect_url=https%3A%2F%2Frush.example%2F")
+    with ann.page.expect_request(lambda one: one.url.startswith(wechat.url)) as sent:
+        opens.click()
+    assert sent.value.all_headers()["referer"] == f"{event.url}/", "WeChat Pay refuses who comes from nowhere"
+    ann.page.wait_for_load_state()
+    assert "Paid" in ann.page.inner_text("body")
+    ann.page.go_back(wait_until="commit")
+    ann.sees("bought", within_ms=40_000)
 
 
 def test_what_is_given_back_is_closed_at_the_bank_and_somebody_elses(event: Event, bank: Bank, visit: Visit) -> None:

@@ -123,6 +123,8 @@ class WeChatSandbox:
         amount, scene = fields["amount"], fields.get("scene_info", {})
         if how == "h5" and not (scene.get("payer_client_ip") and scene.get("h5_info", {}).get("type")):
             return 400, {"code": "PARAM_ERROR", "message": "scene_info.payer_client_ip and h5_info.type are missing"}
+        if how == "jsapi" and not fields.get("payer", {}).get("openid"):
+            return 400, {"code": "PARAM_ERROR", "message": "payer.openid is missing"}
         order = Order(
             number=fields["out_trade_no"], amount_minor=amount["total"], currency=amount["currency"],
             subject=fields["description"], expires_us=to_us(datetime.fromisoformat(fields["time_expire"])),
