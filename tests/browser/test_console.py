@@ -244,7 +244,8 @@ def test_a_list_is_brought_on_the_page_with_its_faults_by_line(
 ) -> None:
     olga = Operator(browser, console, "olga", language=language, size=size, dark=dark)
     olga.goes_to("/drafts/first")
-    for content, kind, told in ((b"good\nbad\x00one\n", "wrong", "users.txt:2:"), (b"ann\nbob\n", "right", ": 2 ")):
+    fault = "users.txt 第 2 行：" if language == "zh-CN" else "users.txt:2:"
+    for content, kind, told in ((b"good\nbad\x00one\n", "wrong", fault), (b"ann\nbob\n", "right", ": 2 ")):
         olga.page.set_input_files(
             "#bringing input", FilePayload(name="users.txt", mimeType="text/plain", buffer=content)
         )

@@ -58,7 +58,10 @@ async def test_an_event_that_is_over_has_a_report_at_an_address_of_its_own(tmp_p
         assert [line.about for line in world.desk.diary.lines() if line.what == "make report"] == ["c"]
         figures = await get(vera, f"/reports/{latest['id']}")
         assert [one["granted"] for one in figures["rounds"]] == [2]
-        for language, words in (("en", ("all is right", "wrong amounts")), ("zh", ("全部正确", "金额错误"))):
+        for language, words in (
+            ("en", ("all is right", "wrong amounts", "in order")),
+            ("zh", ("全部正确", "金额错误", "无问题")),
+        ):
             vera.headers["Accept-Language"] = language
             page = (await vera.get(f"/reports/{latest['id']}")).text
             assert all(word in page for word in (*words, "0.20"))

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 import redrush.console
-from redrush.console.pages.rendering import templates
+from redrush.console.pages.rendering import grouped, templates
 from redrush.console.wording import chinese
 from redrush.core.steering.switches import registry_of
 
@@ -64,6 +64,14 @@ def test_every_form_that_is_answered_in_place_says_what_it_asks_for() -> None:
     assert '<section id="fault">' in fault
     asked_for = {one for _, _, says in asking for one in says if one.startswith("hx-select")}
     assert not [one for one in asked_for if f'id="{one.split("#")[1][:-1]}"' in fault], "an error is no answer"
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [("1234567.00", "1,234,567.00"), ("-1235.05", "-1,235.05"), ("-0.05", "-0.05"), ("1000", "1,000"), (None, "–")],
+)
+def test_amounts_have_their_thousands_apart(amount: str | None, said: str) -> None:
+    assert grouped(amount) == said
 
 
 def test_everything_is_said_in_chinese_too() -> None:

@@ -39,7 +39,7 @@ _ICON: Final = (
 
 
 REHEARSAL: Final = (
-    '<p class="banner" id="rehearsal"><span lang="zh-CN">彩排：此处抽中的一律不兑付。</span> '
+    '<p class="banner" id="rehearsal"><span lang="zh-CN">彩排：此处抽中的一律不兑付。</span><br>'
     '<span lang="en">Rehearsal: nothing that is won here is paid.</span></p>\n'
 )
 """In both languages, whichever is chosen, and without the script."""

@@ -51,6 +51,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["figure"] = figure
+    environment.filters["grouped"] = grouped
     environment.filters["plain"] = plain_value
     return environment
 
@@ -60,6 +61,15 @@ def figure(value: float | None, digits: int = 0) -> str:
     if value is None:
         return "–"
     return f"{value:,.{digits}f}"
+
+
+def grouped(amount: str | None) -> str:
+    """Return an amount for people, thousands apart; a dash for what is not known."""
+    if amount is None:
+        return "–"
+    whole, point, places = amount.partition(".")
+    sign = "-" if whole.startswith("-") else ""
+    return f"{sign}{int(whole.removeprefix('-')):,}{point}{places}"
 
 
 def plain_value(value: object) -> str:
