@@ -63,7 +63,7 @@ test-stacks: setup   ## whole stacks, what clients do, what the documents say
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)
 
-test-browser: setup  ## the participants' page in the system's Chromium (needs chromium and fonts-noto-cjk)
+test-browser: setup  ## the participants' page in the system's Chromium (needs chromium, fonts-noto-cjk, nginx-light and openssl)
 	$(BIN)/python -m pytest -m "browser and not soak" $(TEST)
 
 test-newcomer: setup ## the README pasted line by line on an empty machine, and an installation without extras

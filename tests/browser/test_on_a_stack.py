@@ -100,6 +100,15 @@ def visiting(browser: Browser, event: OnAStack, user: str, **options: Any) -> It
     visitor.leave()
 
 
+def test_the_page_comes_from_the_proxy_small_and_with_what_keeps_it_safe(browser: Browser, event: OnAStack) -> None:
+    with visiting(browser, event, "ann") as ann:
+        headers = ann.page.request.get(event.url).headers
+        assert (headers["content-encoding"], headers["x-frame-options"]) == ("gzip", "DENY")
+        assert headers["cache-control"].startswith("public, max-age=30, stale-while-revalidate")
+        worker = ann.page.request.get(f"{event.url}/sw.js").headers
+        assert (worker["cache-control"], worker["x-content-type-options"]) == ("no-cache", "nosniff")
+
+
 def chooses(visitor: Visitor, name: str) -> None:
     visitor.page.locator("#rounds").get_by_role("button", name=name).click()
 

@@ -224,12 +224,11 @@ def _nginx(
             ("/etc/nginx/tls/redrush.key", f"{directory}/tls.pem"),
             ("/var/log/nginx/redrush.log", f"{directory}/access.log"),
             ("/var/cache/nginx/redrush", f"{directory}/cache"),
-            ("/srv/redrush/page", f"{directory}/page"),
             *changes,
         ],
     )
     (directory / "nginx.conf").write_text(main)
-    (directory / "redrush.conf").write_text(site)
+    (directory / "redrush.conf").write_text(site.replace("/srv/redrush/page", f"{directory}/page"))
     (directory / "redrush-gates.conf").write_text(_replaced((DEPLOY / "nginx" / gates_file).read_text(), gates))
 
 
