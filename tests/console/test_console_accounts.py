@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from redrush.api.accounts import Accounts, Role
+from redrush.api.accounts import KEYS_OF_ONE_MAX, Accounts, Role
 from redrush.api.desk import first_admin, masked
 from redrush.api.diary import Diary
 from redrush.api.passwords import QUEUE_MAX, Passwords, TooManyLogins, new_password
-from redrush.api.sessions import IDLE_S, TRIES_MAX, TRIES_S, WHOLE_S, Sessions, Tries
+from redrush.api.sessions import IDLE_S, SESSIONS_MAX, SESSIONS_OF_ONE_MAX, TRIES_MAX, TRIES_S, WHOLE_S, Sessions, Tries
 from redrush.api.totp import STEP_S, code_at, new_secret, step_of
 from redrush.errors import ConfigError
 from tests.console.console_world import PASSWORD, QUICK, World, get, post, without_server
@@ -324,3 +324,15 @@ def test_lines_that_threads_write_at_once_follow_each_other(tmp_path: Path) -> N
     again = Diary(tmp_path / "console.jsonl", lambda: 0)
     assert [line.number for line in again.lines()] == list(range(1, 101))
     again.close()
+
+
+async def test_nobody_takes_the_places_of_all(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna, world.client("vera") as vera:
+        for _ in range(KEYS_OF_ONE_MAX):
+            await post(vera, "/keys", 201, role="viewer")
+        assert "take some back" in (await post(vera, "/keys", 400, role="viewer"))["detail"]
+        await post(anna, "/keys", 201, role="viewer")
+        for _ in range(SESSIONS_MAX):
+            world.ahead_us += 1_000
+            world.session_of("vera")
+        assert sum(one["name"] == "vera" for one in await get(anna, "/sessions")) == SESSIONS_OF_ONE_MAX

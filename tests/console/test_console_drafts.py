@@ -1,5 +1,6 @@
 """Campaigns written in the console: the validator at the key, comments that stay, lists that come, and serving one."""
 
+import asyncio
 import hashlib
 import html
 import json
@@ -15,7 +16,8 @@ import pytest
 from redrush.api.drills import Played
 from redrush.core.rush.instants import rfc3339_s
 from redrush.operate.campaigns import list_campaigns
-from redrush.operate.drafts import Problem, problem_of, set_value, templates
+from redrush.operate.draft_form import set_value
+from redrush.operate.drafts import Problem, problem_of, templates
 from tests.campaigns import a_round, campaign
 from tests.console.console_world import change, get, post, with_server, without_server
 
@@ -272,3 +274,16 @@ async def test_a_list_leaves_the_disk_to_the_event(tmp_path: Path, monkeypatch: 
         assert (refused.status_code, "too little left" in refused.json()["detail"]) == (400, True)
         assert (await olga.get("/drafts/d1")).text.count("users.txt</code> <small>") == 0
         assert [path.name for path in (tmp_path / "console-drafts" / "d1").iterdir()] == ["d1.toml"]
+
+
+async def test_a_long_text_holds_nobody_up(tmp_path: Path) -> None:
+    """What keeps comments takes time by the square of the text: a text of dotted keys held the console for minutes."""
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        text = "\n".join(f"a.b{number}.c = 1" for number in range(20_000))
+        async with asyncio.timeout(15):
+            assert not (await put(olga, "/drafts/d1", text=text))["ok"]
+            page = await olga.get("/drafts/d1", headers={"accept-language": "en"})
+            assert "too long for a form" in page.text
+            refused = await olga.put("/api/v1/drafts/d1/value", json={"path": "a.b1.c", "value": "2"})
+            assert (refused.status_code, "change it as text" in refused.json()["detail"]) == (400, True)

@@ -25,6 +25,8 @@ from redrush.errors import ConfigError, RedrushError
 PEOPLE_MAX: Final = 200
 KEYS_MAX: Final = 200
 """More are a directory of people, which is elsewhere."""
+KEYS_OF_ONE_MAX: Final = 20
+"""Of one person: whoever may look only must not take the places of all."""
 SECRET_BYTES: Final = 32
 KEY_PREFIX: Final = "rk1"
 ENDS_SESSIONS: Final = frozenset({"password", "totp", "role"})
@@ -179,6 +181,8 @@ class Accounts:
         def added(file: _File) -> _File:
             if not self._known(file, owner).role.may(role):
                 raise ConfigError(f'"{owner}" is no {role}, and a key of theirs cannot be one either')
+            if sum(one.owner == owner for one in file.keys) >= KEYS_OF_ONE_MAX:
+                raise ConfigError(f"{owner} has {KEYS_OF_ONE_MAX} API keys, no more are possible; take some back")
             if len(file.keys) >= KEYS_MAX:
                 raise ConfigError(f"{self._path}: has {KEYS_MAX} keys, no more are possible; remove some")
             new = ApiKey(

@@ -94,6 +94,7 @@ class Bills:
         self._now_us = now_us
         self._seals = Seals()
         self._comparing = 0
+        self._delivering = False
 
     def providers(self) -> list[str]:
         """Return who has moved money by the payments file; none where none is known. ConfigError if it is wrong."""
@@ -193,8 +194,14 @@ class Bills:
         now = (await asyncio.to_thread(self._look_for, link)).count(unknown=seen.unknown)
         if now != seen.count:
             raise Refused(409, f"there are {now} now, not {seen.count}, so nothing was done; count again")
+        if self._delivering:
+            raise Refused(409, "these things are being delivered just now; look again in a moment")
         self._diary.note(actor.name, "reissue", f"{seen.count} things", why, actor.address)
-        done = await asyncio.to_thread(self._deliver, link, seen.count, unknown=seen.unknown)
+        self._delivering = True
+        try:
+            done = await asyncio.to_thread(self._deliver, link, seen.count, unknown=seen.unknown)
+        finally:
+            self._delivering = False
         return Delivered(done, seen.count)
 
     def _opened(self, actor: Actor, token: str, kind: type[_Kind]) -> _Kind:

@@ -14,7 +14,8 @@ from redrush.api.steering import IN_THE_CONSOLE
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.operate.campaigns import Amended, add_campaign, change_campaign, end_campaign, list_campaigns
-from redrush.operate.drafts import Checked, Drafts, set_value
+from redrush.operate.draft_form import set_value
+from redrush.operate.drafts import Checked, Drafts, edition_of
 from redrush.operate.switching import Holder
 
 WRITE: Final = "write draft"
@@ -60,10 +61,11 @@ class Drafting:
         one since, which stays."""
         return self._write(actor, name, text.replace("\r\n", "\n"), seen, name)
 
-    def set_value(self, actor: Actor, name: str, path: str, value: str, seen: str | None) -> str:
+    async def set_value(self, actor: Actor, name: str, path: str, value: str, seen: str | None) -> str:
         """Keep another value at a key of the text; otherwise as `write`. ConfigError if there is no such key, too."""
-        changed = set_value(self.drafts.check_seen(name, seen), path, value)
-        return self._write(actor, name, changed, seen, f"{name}: {path}")
+        text = self.drafts.check_seen(name, seen)
+        changed = await asyncio.to_thread(set_value, text, path, value)
+        return self._write(actor, name, changed, edition_of(text), f"{name}: {path}")
 
     def _write(self, actor: Actor, name: str, text: str, seen: str | None, about: str) -> str:
         if text == self.drafts.read(name):

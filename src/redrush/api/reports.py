@@ -112,6 +112,7 @@ class Reports:
         played, and while a round is open or soon is; ConfigError for no such campaign."""
         link = self._links.of(campaign)
         await self._refuse_unless_quiet()
+        self._refuse_another()  # somebody may have begun one while it was looked whether all is quiet
         name = campaign or self._links.campaigns()[0]["campaign"]
         self._diary.note(actor.name, "make report", name, why, actor.address)
         self._begin(name, link.data_dir, actor.name, why)
@@ -131,9 +132,12 @@ class Reports:
             self._making.cancel()
             await asyncio.gather(self._making, return_exceptions=True)
 
-    async def _refuse_unless_quiet(self) -> None:
+    def _refuse_another(self) -> None:
         if self.running is not None:
             raise Refused(409, f"the report of {self.running['campaign']} is being made; look again in a moment")
+
+    async def _refuse_unless_quiet(self) -> None:
+        self._refuse_another()
         if self._drills.running is not None:
             raise Refused(
                 409, f"the drill {self._drills.running['drill']} is being played; wait for its end, or end it"

@@ -23,6 +23,8 @@ WHOLE_S: Final = 12 * 3_600
 SEEN_EVERY_S: Final = 60
 """How exactly the file knows when a session was used last."""
 SESSIONS_MAX: Final = 500
+SESSIONS_OF_ONE_MAX: Final = 20
+"""Of one person: who logs in again and again ends their own, and nobody else's."""
 TRIES_MAX: Final = 5
 TRIES_S: Final = 60
 TRIED_MAX: Final = 4_096
@@ -75,6 +77,9 @@ class Sessions:
             since=since,
         )
         self._forget_old(now_s)
+        own = [one for one in self._by_hash.values() if one.name == name]
+        if len(own) >= SESSIONS_OF_ONE_MAX:
+            del self._by_hash[min(own, key=lambda one: one.seen_s).sha256]
         if len(self._by_hash) >= SESSIONS_MAX:
             del self._by_hash[min(self._by_hash.values(), key=lambda one: one.seen_s).sha256]
         self._by_hash[session.sha256] = session

@@ -121,10 +121,10 @@ class Sets:
             raise Refused(400, "say why, for whoever looks into it later")
         if asked.verb in TO_TYPE and typed.strip() != asked.set:
             raise Refused(400, f'type "{asked.set}" to confirm: grants may be lost by this')
-        if token in self._ordered:
-            raise Refused(409, "this was ordered already; look again at what another order would do")
+        self._refuse_again(token)
         path = self._deployment(asked.campaign)
         state = await self._state(path, asked.set)
+        self._refuse_again(token)  # somebody may have sent it twice at once
         if (state["epoch"], state["primary"]) != (seen.epoch, seen.primary):
             raise Refused(409, "the set has another primary meanwhile, so nothing was done; look again")
         if asked.verb is SetVerb.REBUILD and self._rebuilding is not None and not self._rebuilding.done():
@@ -134,11 +134,17 @@ class Sets:
                 raise Refused(409, "this needs a second person, and a set does not wait for one: break the glass")
             self._steering.went_ahead(actor, f"{asked.verb} {asked.set} {asked.address or ''}".strip(), why)
         self._ordered.append(token)
-        self._diary.note(actor.name, f"set {asked.verb}", f"{asked.set} {asked.address or ''}".strip(), why)
+        self._diary.note(
+            actor.name, f"set {asked.verb}", f"{asked.set} {asked.address or ''}".strip(), why, actor.address
+        )
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         if asked.verb is SetVerb.REBUILD:
             return self._rebuild(path, asked, why, holder)
         return {"done": await asyncio.to_thread(_carry_out, path, asked, why, holder)}
+
+    def _refuse_again(self, token: str) -> None:
+        if token in self._ordered:
+            raise Refused(409, "this was ordered already; look again at what another order would do")
 
     def _rebuild(self, path: Path, asked: SetAsked, why: str, holder: Holder) -> dict[str, Any]:
         self.rebuilt = {"set": asked.set, "by": holder.by, "at": rfc3339_s(self._now_s()), "running": True, "said": ""}

@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import tomlkit
-from tomlkit.exceptions import ParseError
-from tomlkit.items import AoT, Table
 
 from redrush.config import CampaignFile, load_campaign_file
 from redrush.config.code_list import BadCodes, read_codes
@@ -33,6 +30,7 @@ from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.checking import WARNING, check_campaign
 from redrush.operate.cloning import LIST_NAME, clone_of, copy_lists
+from redrush.operate.draft_form import set_value
 from redrush.operate.draft_lists import check_lists
 
 DRAFTS_MAX: Final = 500
@@ -99,14 +97,6 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     lines: int
     problems: list[str]
-
-
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A value of the text, as a form has it."""
-
-    path: str
-    key: str
-    value: str
 
 
 class WrittenMeanwhile(RedrushError):
@@ -306,57 +296,6 @@ def problem_of(sentence: str) -> Problem:
         return Problem(line=None, key=None, said=sentence)
     line = None if found["line"] is None else int(found["line"])
     return Problem(line=line, key=found["key"], said=found["said"])
-
-
-def fields_of(text: str) -> list[Field]:
-    """Return the plain values of the text, in its order, for a form; none if it is no TOML."""
-    try:
-        document = tomlkit.parse(text)
-    except ParseError:
-        return []
-    found: list[Field] = []
-    _collect(document, "", found)
-    return found
-
-
-def _collect(table: Any, prefix: str, found: list[Field]) -> None:
-    for key, value in table.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, AoT):
-            for index, one in enumerate(value):
-                _collect(one, f"{path}[{index}].", found)
-        elif isinstance(value, Table):
-            _collect(value, f"{path}.", found)
-        elif isinstance(value, str):
-            found.append(Field(path=path, key=key, value=str(value)))
-        elif hasattr(value, "as_string"):
-            found.append(Field(path=path, key=key, value=value.as_string()))
-
-
-def set_value(text: str, path: str, value: str) -> str:
-    """Return the text with another value at a key that it has, of the same type; comments stay. ConfigError if there is
-    no such key, or the value is none of its type."""
-    try:
-        document = tomlkit.parse(text)
-    except ParseError as fault:
-        raise ConfigError(f"the text is no TOML, so no value of it can be changed: {fault}") from None
-    *steps, last = re.findall(r"[^.\[\]]+", path) or [path]
-    table: Any = document
-    try:
-        for step in steps:
-            table = table[int(step)] if isinstance(table, list) else table[step]
-        old = table[last]
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise ConfigError(f'the text has no "{path}"') from None
-    if isinstance(old, str):
-        table[last] = value
-        return tomlkit.dumps(document)
-    try:
-        new = tomlkit.value(value)
-    except ParseError:
-        raise ConfigError(f'{path}: "{value}" is no value as TOML has it') from None
-    table[last] = new
-    return tomlkit.dumps(document)
 
 
 def _splits(file: CampaignFile) -> dict[str, list[Bar]]:

@@ -1,5 +1,6 @@
 """Drafts of campaigns: written, checked, shown, and served."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,7 +11,8 @@ from redrush.api.checklist import Checklist
 from redrush.api.drafting import Placed
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, Name, TheDesk, actor_of
 from redrush.api.schedules import Schedule
-from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Field, Uploaded, edition_of, fields_of, templates
+from redrush.operate.draft_form import Field, fields_of
+from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Uploaded, edition_of, templates
 
 TEXT_MAX: Final = 1_000_000
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -99,16 +101,16 @@ async def begin_draft(data: JSONBody[NewDraft], request: AnyRequest, desk: TheDe
         text = await desk.drafting.clone(actor, data.name, data.of_campaign, data.opens)
     else:
         text = desk.drafting.begin(actor, data.name, data.kind, data.of)
-    return _draft(data.name, text)
+    return await _draft(data.name, text)
 
 
-def _draft(name: str, text: str) -> Draft:
-    return Draft(name, text, fields_of(text), edition_of(text))
+async def _draft(name: str, text: str) -> Draft:
+    return Draft(name, text, await asyncio.to_thread(fields_of, text), edition_of(text))
 
 
 @get("/drafts/{name:str}", opt=VIEWER, summary="A draft, as text and as values")
 async def draft(name: Name, desk: TheDesk) -> Draft:
-    return _draft(name, desk.drafting.drafts.read(name))
+    return await _draft(name, desk.drafting.drafts.read(name))
 
 
 @put("/drafts/{name:str}", opt=OPERATOR, summary="Keep another text of it")
@@ -119,7 +121,8 @@ async def write_draft(name: Name, data: JSONBody[NewText], request: AnyRequest, 
 
 @put("/drafts/{name:str}/value", opt=OPERATOR, summary="Keep another value in it; comments stay")
 async def write_value(name: Name, data: JSONBody[NewValue], request: AnyRequest, desk: TheDesk) -> Draft:
-    return _draft(name, desk.drafting.set_value(actor_of(request), name, data.path, data.value, data.seen))
+    kept = await desk.drafting.set_value(actor_of(request), name, data.path, data.value, data.seen)
+    return await _draft(name, kept)
 
 
 @get("/drafts/{name:str}/check", opt=VIEWER, summary="What it would do, or what is wrong with it and where")

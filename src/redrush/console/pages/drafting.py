@@ -23,7 +23,8 @@ from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import SAID_FAULTS, AnyRequest, Page, go_to, instant_s, language_of, render
 from redrush.console.wording import validator_in_chinese
 from redrush.errors import RedrushError
-from redrush.operate.drafts import UPLOAD_BYTES_MAX, Uploaded, WrittenMeanwhile, edition_of, fields_of, templates
+from redrush.operate.draft_form import FORM_CHARS_MAX, fields_of
+from redrush.operate.drafts import UPLOAD_BYTES_MAX, Uploaded, WrittenMeanwhile, edition_of, templates
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
@@ -111,7 +112,8 @@ async def _draft(request: AnyRequest, desk: Desk, name: str, text: str, clash: C
     differences = [] if clash is None else await asyncio.to_thread(clash.differences, text)
     return render(
         request, desk, "draft.html", 200 if clash is None else 409, name=name, text=text, edition=edition_of(text),
-        checked=checked, fields=fields_of(text), clash=clash, differences=differences, files=drafts.files(name),
+        checked=checked, fields=await asyncio.to_thread(fields_of, text), long=len(text) > FORM_CHARS_MAX,
+        clash=clash, differences=differences, files=drafts.files(name),
         schedules=desk.schedules.of_draft(name), dry_run=desk.drills.last_dry_run(name),
     )  # fmt: skip
 
@@ -127,7 +129,7 @@ async def write_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
         raise Refused(400, "this form has neither a text nor a value")
     try:
         if path is not None:
-            return await _draft(request, desk, name, drafting.set_value(actor, name, path, value, seen))
+            return await _draft(request, desk, name, await drafting.set_value(actor, name, path, value, seen))
         return await _draft(request, desk, name, drafting.write(actor, name, text or "", seen))
     except WrittenMeanwhile as found:
         clash = Clash(found.text, await asyncio.to_thread(drafting.last_written, name), path, value)
