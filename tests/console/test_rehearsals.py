@@ -20,6 +20,7 @@ from redrush.page.document import page_of
 from redrush.page.terms import PageTerms
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests.campaigns import OFF, a_round, campaign
+from tests.commands import redrush
 from tests.console.console_world import get, post, with_server, without_server
 from tests.console.test_console_proving import win
 
@@ -59,6 +60,8 @@ def test_it_stays_what_people_were_shown(tmp_path: Path) -> None:
         assert (change.what, change.refused) == ("rehearsal", REHEARSAL_FIXED)
         (listed,) = list_campaigns(data_dir)
         assert listed["rehearsal"] is (first == PLAYED)
+        told = redrush("campaign", "list", "--data", data_dir.root).out
+        assert told == f"c: over{', a rehearsal' if first == PLAYED else ''}, n\n"
 
 
 def test_nobody_is_paid_by_an_order_either(tmp_path: Path) -> None:

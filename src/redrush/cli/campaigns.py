@@ -117,11 +117,16 @@ def _campaigns(data: Path | None, deploy: Path | None) -> list[dict[str, Any]]:
     return list_campaigns(_directory(data, deploy))
 
 
+def _told(row: dict[str, Any]) -> str:
+    rehearsal = ", a rehearsal" if row["rehearsal"] else ""
+    return f"{row['campaign']}: {row['state']}{rehearsal}, {row['name']}"
+
+
 @campaign_app.command("list")
 def list_all(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show every campaign of the directory, and whether it is open, ahead, over or ended."""
     rows = _campaigns(data, deploy)
-    show({"campaigns": rows}, [f"{row['campaign']}: {row['state']}, {row['name']}" for row in rows], as_json=as_json)
+    show({"campaigns": rows}, [_told(row) for row in rows], as_json=as_json)
 
 
 @campaign_app.command("show")
@@ -137,7 +142,7 @@ def show_one(
         from redrush.operate.campaigns import show_campaign
 
         row = show_campaign(campaign, _directory(data, deploy))
-    lines = [f"{campaign}: {row['state']}, {row['name']}"]
+    lines = [_told(row)]
     lines += [f"  kept in {row['directory']}"] if "directory" in row else []
     lines += [
         f"  round {one['round']}: {one['opens_at']} to {one['closes_at']}, {one['packets']:,} {one['kind']} packets, "
