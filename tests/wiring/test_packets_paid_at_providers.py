@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from redrush.config import PaymentsFile
+from redrush.config import PaymentsFile, load_campaign_file
 from redrush.config.payments_file import ProviderSpec
 from redrush.control.data_dir import DataDir
 from redrush.http.fetch import Fetcher
 from redrush.http.sockets import Reserved
+from redrush.operate.campaigns import change_campaign
+from redrush.operate.switching import Holder
 from redrush.ports.bill_book import BillState
 from redrush.ports.packets import Stage
 from redrush.providers.sandbox.bank import Bank
@@ -22,7 +24,7 @@ from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.sandbox.server import Sandbox
 from redrush.settle.paying import steps
 from redrush.wiring.clock import system_clock
-from tests.wiring.group_world import People, Skipping, group_server
+from tests.wiring.group_world import People, Skipping, group_server, serving, text
 
 
 class Wallet:
@@ -150,3 +152,31 @@ async def test_where_no_provider_takes_money_nothing_can_be_paid_and_that_is_sai
         refused = await people.ask("ann", "POST", "/packets", total="9.00", count=3)
         assert (refused.status, "bank" in refused.json["detail"]) == (503, True)
         assert (await people.ask("ann", "GET", "/packets")).json["packets"] == []
+
+
+async def test_what_is_paid_for_a_packet_once_a_campaign_has_none_any_more_goes_back(tmp_path: Path) -> None:
+    """`[group]` was taken out of the file, and the server started anew, while a sender had the code in their hands."""
+    sandbox = Sandbox(Bank(), system_clock().now_us)
+    url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
+    payments = PaymentsFile(path=tmp_path / "p.toml", providers=(ProviderSpec(name="bank", kind="sandbox", url=url),))
+    file, data_dir, wallet = tmp_path / "c.toml", DataDir(tmp_path), Wallet(sandbox, url)
+    file.write_text(text('pay = "bank"'))
+    try:
+        async with serving(file, tmp_path, payments=payments) as people:
+            created = (await people.ask("ann", "POST", "/packets", total="9.00", count=3)).json
+        file.write_text(text().replace("[group]\n", ""))
+        await asyncio.to_thread(change_campaign, load_campaign_file(file), data_dir, Holder(), "enough", yes=True)
+        async with serving(file, tmp_path, payments=payments) as people:
+            book = people.embedded.till.part.payments.book
+            await wallet.pay(created)
+            [bill] = book.listed()
+            book.hurry(bill.id, system_clock().now_us())
+            people.embedded.till.part.payments.wake()
+            async with asyncio.timeout(10):
+                while not book.listed(kind="refund", states=[BillState.DONE]):
+                    await asyncio.sleep(0.02)
+            with closing(SqlitePacketBook.open_path(data_dir.packets)) as packets:
+                assert [one.stage for one in packets.find_each([created["id"]]) if one] == [Stage.OVER]
+    finally:
+        wallet.close()
+        await sandbox.stop()

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from redrush.core.rush.group import BALANCE
+from redrush.core.rush.group import BALANCE, payment_of
 from redrush.errors import RedrushError
+from redrush.gate.group.counter import give_back
 from redrush.gate.group.parts import Desk, ServedGroup
-from redrush.ports.packets import PacketBook
+from redrush.ports.bill_book import BillState, KeptBill
+from redrush.ports.packets import PacketBook, Stage
 from redrush.ports.store import Store
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
@@ -28,7 +30,9 @@ class PacketDesk:
         on_fault: Callable[[RedrushError], None],
     ) -> None:
         """`store_of` finds the set of a packet, `paused` tells whether operators want nothing moved now."""
+        self._book = book
         self._payments = payments
+        self._sources = payment_of(campaign, "")
         self._on_fault = on_fault
         self._served: ServedGroup | None = None
         self._expiring: asyncio.Task[None] | None = None
@@ -49,15 +53,27 @@ class PacketDesk:
             pay = counter.terms.pay
             if pay != BALANCE and not self._payments.can_take(pay):
                 self._on_fault(RedrushError(f'packets cannot be paid: {payments_file} has no provider "{pay}"'))
+        else:
+            self._payments.on_ended(self._sources, self._refuse)
         self._expiring = parts.add("expiry of packets", self._expiry.run())
+
+    async def _refuse(self, bill: KeptBill) -> None:
+        """A provider was paid for a packet where none are paid any more: it was cancelled with all others that were
+        not paid by then, and the money goes back. Raises BookFailed and RecordsFailed."""
+        packet = bill.source.removeprefix(self._sources)
+        booked = await asyncio.to_thread(self._book.find, packet)
+        if booked is None or booked.packet.amounts or bill.kind != "payin" or bill.state is not BillState.DONE:
+            return
+        await asyncio.to_thread(self._book.turn, [packet], Stage.OVER)  # first: then it is never opened
+        await give_back(self._payments, bill)
 
     def has_unheard(self) -> bool:
         """Whether a packet has not heard yet what became of its payment at a provider. Blocks. Raises RecordsFailed."""
-        counter = None if self._served is None else self._served.counter
-        return counter is not None and self._payments.has_unheard(counter.sources)
+        return self._payments.has_unheard(self._sources)
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""
+        self._payments.hears_no_more(self._sources)
         self._expiry.stop()
         if self._served is not None and self._served.counter is not None:
             await self._served.counter.drained()

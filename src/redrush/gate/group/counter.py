@@ -72,6 +72,12 @@ Paying = Packet | NotPaid
 """The packet as it is open now; or why it is not."""
 
 
+async def give_back(cashier: Cashier, paid: KeptBill) -> None:
+    """Refund what a provider was paid for a packet that was cancelled, once however often this is done."""
+    source, reason = f"{paid.source}:back", "the packet was cancelled"
+    await cashier.refund(source, of=paid.source, amount_minor=paid.amount_minor, reason=reason)
+
+
 class Counter:
     """See the module. Not thread-safe: it lives on the event loop."""
 
@@ -221,9 +227,7 @@ class Counter:
         if booked.stage is Stage.OVER and booked.packet.amounts:
             return  # it was paid and opened before, and is over: who is told again gives nothing back
         if booked.stage is Stage.OVER:
-            await self.cashier.refund(
-                f"{bill.source}:back", of=bill.source, amount_minor=bill.amount_minor, reason="the packet was cancelled"
-            )
+            await give_back(self.cashier, bill)
             return
         await self.pay(booked.packet)
 
