@@ -71,7 +71,7 @@ def test_somebody_logs_in_wins_and_has_the_ticket_renewed(event: Event, login: L
     [claim] = ann.claims
     assert claim.headers["authorization"] == f"Bearer {ticket}"
     # By the server's clock the ticket is about to end: the page has another one before it does.
-    event.opens_in(OPENS_IN_S - 7_080)
+    event.later(7_080)
     ann.page.evaluate("dispatchEvent(new Event('focus'))")
     wait_until(lambda: ann.page.evaluate(KEPT) not in {ticket, None}, "it is renewed")
     [renewed] = [one for one in ann.requests if one.url.endswith("/renew")][:1]
