@@ -62,6 +62,11 @@ class RemoteStore:
         self.told = asyncio.Event()
         """Unless it is set the log cannot be read, though everything else is as usual."""
         self.told.set()
+        self.sendable = asyncio.Event()
+        """Unless it is set, claims that are made now would wait behind others."""
+        self.sendable.set()
+        self.awaited = 0
+        """How often somebody waited for that."""
         self.past = FIRST_HISTORY
         self.trimmed_upto = 0
         """Records of the log up to this one are gone."""
@@ -87,6 +92,10 @@ class RemoteStore:
         await self.inner.open(pots)
         for terms in pots:
             self._known.setdefault(terms.pot, {})
+
+    async def until_free(self) -> None:
+        self.awaited += 1
+        await self.sendable.wait()
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         self.calls.append(tuple(claim.user for claim in claims))

@@ -463,7 +463,27 @@ async def test_of_a_crowd_that_comes_at_once_a_part_goes_first_in_pieces_that_ar
         store = gate.stores["s1"]
         asked = [gate.ask(user) for user in event.users_of(0, 800)]
         assert [(await one.json())["outcome"] for one in asked] == ["granted"] * 800
-        assert [len(call) for call in store.calls] == [200, 150, 128, 128, 128, 66]
+        assert [len(call) for call in store.calls] == [400, 256, 144]
+
+
+async def test_a_batch_is_put_together_when_it_can_go_with_all_who_have_come_by_then() -> None:
+    async with many_sets(packets=60) as event:
+        gate = await event.gate()
+        store, users = gate.stores["s1"], event.users_of(0, 4)
+        store.hang()
+        store.sendable.clear()
+        asked = [gate.ask(users[0])]
+        await until(lambda: store.calls == [(users[0],)])
+        asked.append(gate.ask(users[1]))
+        await until(lambda: store.awaited == 1)
+        asked += [gate.ask(user) for user in users[2:]]
+        await until(lambda: gate.r1.pots[0].lane.parked == 4)
+        assert len(store.calls) == 1
+        store.sendable.set()
+        await until(lambda: len(store.calls) == 2)
+        assert store.calls[1] == tuple(users[1:])
+        store.let_go()
+        assert [(await one.json())["outcome"] for one in asked] == ["granted"] * 4
 
 
 async def test_batches_that_fail_together_are_all_told_to_come_back_and_get_their_grants_then() -> None:

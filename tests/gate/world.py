@@ -116,6 +116,9 @@ class ScriptedStore:
             self._left.setdefault(terms.pot, deque(range(terms.slots.first, terms.slots.end)))
             self._winners.setdefault(terms.pot, {})
 
+    async def until_free(self) -> None:
+        pass
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         self.calls.append(tuple(claim.user for claim in claims))
         # Like the real ones it decides at once, and knows what it decided before that is durable.

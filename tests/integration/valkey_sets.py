@@ -162,6 +162,8 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.passed = asyncio.Event()  # something went to the server
+        self.sent = bytearray()
+        """All that went to the server."""
         self.replies_pass = True
 
     @property
@@ -200,5 +202,6 @@ class Wire:
                     writer.write(data)
                     await writer.drain()
                 if to_server:
+                    self.sent += data
                     self.passed.set()
         writer.transport.abort()

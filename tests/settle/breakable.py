@@ -58,6 +58,9 @@ class BreakableStore:
     async def open(self, pots: Sequence[PotTerms]) -> None:
         await self._call("open", lambda: self.store.open(pots))
 
+    async def until_free(self) -> None:
+        await self.store.until_free()
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         return await self._call("claim", lambda: self.store.claim(claims, at_us))
 

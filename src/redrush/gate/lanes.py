@@ -1,18 +1,16 @@
 """A lane: the claims of a gate on their way to one set, whatever pots of it they ask.
 
 A gate has one lane to each of its sets, because what happens to a set happens to all its pots: it is away, it is slow,
-it has room for so many. Claims are parked in the lane and go to the store in batches; while they are being made durable
-the next one gathers, with no timer and no task per request. To the store of this process one batch is sent at a time. A
-set across the network gets a second one behind the first, in smaller pieces: while the server works on one batch, the
-gate answers another and reads the requests for a third. With one batch of everybody they would take turns: on 512
-connections the gate's core stood still for a fifth of the time.
+it has room for so many. Claims are parked in the lane and go to the store in batches; while they are being made
+durable the next one gathers, with no timer and no task per request. The store of this process gets one at a time, a
+set across the network a second one behind it, in pieces: while the server works on one, the gate answers another and
+reads the requests for a third. A piece is taken when the store is free: sooner, it would be small and cost as much.
 
 Whoever parked a claim is its *desk*: it is asked once a batch whether anything may be granted now, and handed the
-results once. A set that fails must cost the others nothing, not even room: a lane has its share of the places to park
-in, and while its set is away it takes nobody in. The state is one field, `refusal`: what a claim is told instead.
+results once. A set that fails costs the others nothing, not even room: a lane has its share of the places to park in,
+and takes nobody in while its set is away. The state is one field, `refusal`: what a claim is told instead.
 
-Who waits, who goes next and who has no place is decided by `redrush.core.load.queue`. What is here are the tasks, the
-set's absence, and its answers.
+Who waits, who goes next and who has no place is decided by `redrush.core.load.queue`; here are tasks and answers.
 """
 
 import asyncio
@@ -209,6 +207,8 @@ class Lane:
                 # One turn of the loop: it reads from every socket that is ready, and all of them share the fsync.
                 self._gathering = True
                 await asyncio.sleep(0)
+                if self._sending > 1:  # it is put together when it can go, with all who have come by then
+                    await self.store.until_free()
                 self._gathering = False
                 now_us = self._now_us()
                 self._turn_away_late(now_us)

@@ -337,6 +337,10 @@ class Store(Protocol):
         open then: the call is about each pot by itself, and is made again without harm.
         """
 
+    async def until_free(self) -> None:
+        """Return when claims that are made now go to the store at once. A batch that is put together sooner waits there
+        all the same, without those who come meanwhile. Raises nothing: whether the store is there, a call tells."""
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list["ClaimResult"]:
         """For each claim, in order: its slot, new or known, or why it got none.
 

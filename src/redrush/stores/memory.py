@@ -35,6 +35,9 @@ class MemoryStore:
         self._check_open()
         self._log.extend(self._pots.open(pots))
 
+    async def until_free(self) -> None:
+        """Return at once: claims are decided as they come."""
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         self._check_open()
         results, records = self._pots.claim(claims, at_us)

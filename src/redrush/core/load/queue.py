@@ -18,9 +18,9 @@ from redrush.core.load.room import Room
 BATCH_CLAIMS_MAX: Final = 1_024
 """Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
 
-PIECE_CLAIMS_MIN: Final = 128
-"""Where several batches may be under way, one takes a quarter of who waits, but not fewer than these: with smaller ones
-the cost of a call, some 200 µs of the server's, is no longer small against that of its claims."""
+PIECE_CLAIMS_MIN: Final = 256
+"""Where several batches may be under way, one takes half of who waits, but not fewer than these: with smaller ones
+the cost of a call, some 200 µs of the server's and an fsync, is no longer small against that of its claims."""
 
 Claim = TypeVar("Claim")
 
@@ -134,7 +134,7 @@ class Queue(Generic[Claim]):
         waiting, most = len(self.claims), self._room.batch_max
         in_pieces = self._batches_max > 1
         if in_pieces:
-            most = min(most, max(PIECE_CLAIMS_MIN, waiting // 4))
+            most = min(most, max(PIECE_CLAIMS_MIN, waiting // 2))
         backlog = waiting if in_pieces else min(most, waiting)
         batch = Batch(self.claims[:most], self._since_us[:most], now_us, backlog)
         del self.claims[:most], self._since_us[:most]

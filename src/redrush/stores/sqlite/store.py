@@ -110,6 +110,9 @@ class SqliteStore:
             await self._writer.room()
             await self._append(self._pots.open(pots[start : start + OPENED_MAX]))
 
+    async def until_free(self) -> None:
+        """Return at once: claims are decided as they come, and share the fsync."""
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         # Text that cannot be written must fail before it is granted anything.
         users = users_of_one_pot(claims)

@@ -60,14 +60,22 @@ def pack(command: Command) -> bytes:
     return packed
 
 
-class _Call:
-    __slots__ = ("deadline_s", "future", "replies", "wanted")
+def _nobody_waits() -> None:
+    """Nobody wants to hear that a part of the replies is there."""
 
-    def __init__(self, future: asyncio.Future[list[Reply]], wanted: int, deadline_s: float) -> None:
+
+class _Call:
+    __slots__ = ("deadline_s", "done", "future", "part", "replies", "wanted")
+
+    def __init__(
+        self, future: asyncio.Future[list[Reply]], wanted: int, deadline_s: float, part: int, done: Callable[[], None]
+    ) -> None:
         self.future = future
         self.wanted = wanted
         self.replies: list[Reply] = []
         self.deadline_s = deadline_s
+        self.part = part
+        self.done = done
 
 
 class Link(asyncio.Protocol):
@@ -117,8 +125,12 @@ class Link(asyncio.Protocol):
         link.in_cluster = reply.get(b"mode") == b"cluster"
         return link, reply
 
-    def call(self, packed: bytes, replies: int = 1) -> asyncio.Future[list[Reply]]:
+    def call(
+        self, packed: bytes, replies: int = 1, *, part: int = 0, done: Callable[[], None] = _nobody_waits
+    ) -> asyncio.Future[list[Reply]]:
         """Send packed commands; return a future of their replies, error replies included.
+
+        `done` is called once: when the first `part` of the replies are there, or when it is known that they never come.
 
         The future fails with StoreUnavailable when the link is lost, or was before, and after REPLY_S without answer,
         which ends the link: what comes later would answer the wrong call. Cancelling it leaves other calls alone.
@@ -126,8 +138,9 @@ class Link(asyncio.Protocol):
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
         if self._transport is None or self.lost is not None:
             future.set_exception(StoreUnavailable(f"{self.address}: {self.lost}"))
+            done()
             return future
-        self._calls.append(_Call(future, replies, self._loop.time() + REPLY_S))
+        self._calls.append(_Call(future, replies, self._loop.time() + REPLY_S, part, done))
         if self._late is None:
             self._late = self._loop.call_later(REPLY_S, self._check_late)
         self._transport.write(packed)
@@ -175,6 +188,8 @@ class Link(asyncio.Protocol):
             return
         call = self._calls[0]
         call.replies.append(reply)
+        if len(call.replies) == call.part:
+            call.done()
         if len(call.replies) == call.wanted:
             self._calls.popleft()
             if not call.future.done():
@@ -198,5 +213,7 @@ class Link(asyncio.Protocol):
             self._late = None
         calls, self._calls = self._calls, deque()
         for call in calls:
+            if len(call.replies) < call.part:
+                call.done()
             if not call.future.done():
                 call.future.set_exception(StoreUnavailable(f"{self.address}: {self.lost}"))

@@ -210,6 +210,9 @@ class ValkeyStore:
             raise StoreConflict(f"pot {terms.pot!r} was opened with {_opened(terms.pot, opened)}, not {said_of(terms)}")
         self._saw_seq(reply)
 
+    async def until_free(self) -> None:
+        await self._calls.until_free()
+
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         if not 0 <= at_us <= INTEGER_MAX:
             raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
@@ -227,6 +230,7 @@ class ValkeyStore:
             text,
             fingerprint(text),
             *self._within(pot),
+            one_by_one=True,
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(pot)
@@ -253,6 +257,7 @@ class ValkeyStore:
             users_text(named) if any(named) else "",
             msgspec.json.encode([place_of[claim.pot] for claim in claims]),
             *bounds,
+            one_by_one=True,
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(list(place_of)[int(reply.detail)])
@@ -507,14 +512,16 @@ class ValkeyStore:
         await self._reading.close()
         await self._primary.close()
 
-    async def _change(self, function: bytes, keys: tuple[bytes, ...], *arguments: str | bytes | int) -> list[Reply]:
+    async def _change(
+        self, function: bytes, keys: tuple[bytes, ...], *arguments: str | bytes | int, one_by_one: bool = False
+    ) -> list[Reply]:
         """Call a function of the library, with the terms as its first arguments."""
         head: Command = ("FCALL", function, len(keys), *keys)
 
         def build(terms: Terms) -> Sequence[Command]:
             return ((*head, terms.epoch, terms.replicas_needed, *arguments),)
 
-        return await self._call(build)
+        return await self._call(build, one_by_one=one_by_one)
 
     async def _read(self, *commands: Command) -> list[Reply]:
         """Return the replies to the commands, durable, and at last the set's seq."""
@@ -524,10 +531,10 @@ class ValkeyStore:
 
         return await self._call(build)
 
-    async def _call(self, build: Build) -> list[Reply]:
+    async def _call(self, build: Build, *, one_by_one: bool = False) -> list[Reply]:
         self._enter()
         try:
-            return await self._calls.make(build)
+            return await self._calls.make(build, one_by_one=one_by_one)
         finally:
             self._leave()
 
