@@ -10,9 +10,21 @@ Errand = tuple[str, Iterable[str]]
 """Where the people of a connection claim, and their tickets."""
 
 
+def slowest_hundredth_ms(took_s: Sequence[float]) -> float:
+    return sorted(took_s)[int(len(took_s) * 0.99)] * 1e3
+
+
 async def p99_ms(port: int, errands: Sequence[Errand], *, until_s: float = float("inf")) -> tuple[float, list[Answer]]:
+    """Do as `asked` does; return the slowest hundredth of the times, in ms, and the answers."""
+    took_s, answers = await asked(port, errands, until_s=until_s)
+    return slowest_hundredth_ms(took_s), answers
+
+
+async def asked(
+    port: int, errands: Sequence[Errand], *, until_s: float = float("inf")
+) -> tuple[list[float], list[Answer]]:
     """Let each connection ask with its tickets, one after the other, and nobody after this instant of the monotonic
-    clock; return the slowest hundredth of the times to the answers, and these."""
+    clock; return the times to the answers, in seconds, and these."""
     took_s: list[float] = []
     answers: list[Answer] = []
 
@@ -33,4 +45,4 @@ async def p99_ms(port: int, errands: Sequence[Errand], *, until_s: float = float
         writer.close()
 
     await asyncio.gather(*(ask(*errand) for errand in errands))
-    return sorted(took_s)[int(len(took_s) * 0.99)] * 1e3, answers
+    return took_s, answers

@@ -4,6 +4,7 @@ that pays, and everybody is paid once it is back."""
 import asyncio
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +12,17 @@ import pytest
 
 from redrush.ports.bill_book import BillState
 from tests.acceptance.paying.stage import Stage
-from tests.acceptance.rushing import p99_ms
+from tests.acceptance.rushing import asked, slowest_hundredth_ms
 
 SLOWER_MAX: Final = 1.05
 TURNS: Final = 8
+SLICES: Final = 16
+"""Of a turn: first the one server, then the other, and the next time the other way round, some hundredths of a second
+each. What else the machine does meanwhile lasts longer, and so meets both."""
 CONNECTIONS: Final = 32
 WINNERS_A_TURN: Final = 1_600
+CALM_S: Final = 1.5
+"""Between turns: payouts go at full pace then, where there is somebody to pay by."""
 PAID_MAX_S: Final = 300.0
 
 
@@ -26,13 +32,21 @@ async def nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -
         pass
 
 
-async def rush(stage: Stage, users: list[str]) -> float:
-    """Let each of these win; return the slowest hundredth of the answers, in ms."""
-    tickets = [stage.ticket(user) for user in users]
-    errands = [("/v1/rounds/r1", tickets[number::CONNECTIONS]) for number in range(CONNECTIONS)]
-    slowest_ms, answers = await p99_ms(stage.port, errands)
-    assert {answer.outcome for answer in answers} == {"granted"}
-    return slowest_ms
+async def p99_ms(stages: Sequence[Stage], turn: int) -> list[float]:
+    """Let the same people win at each of these servers, by turns; return the slowest hundredth of the answers of each,
+    in ms."""
+    users = [f"u{turn}-{number}" for number in range(WINNERS_A_TURN)]
+    tickets = [[stage.ticket(user) for user in users] for stage in stages]
+    took_s: list[list[float]] = [[] for _ in stages]
+    for number in range(SLICES):
+        for which in (0, 1) if number % 2 else (1, 0):
+            mine = tickets[which][number::SLICES]
+            errands = [("/v1/rounds/r1", mine[one::CONNECTIONS]) for one in range(CONNECTIONS)]
+            found_s, answers = await asked(stages[which].port, errands)
+            refused = [answer.raw for answer in answers if answer.status != 200 or answer.outcome != "granted"]
+            assert not refused, f"this machine is too busy to tell: {refused[0]!r}"
+            took_s[which] += found_s
+    return [slowest_hundredth_ms(found_s) for found_s in took_s]
 
 
 @pytest.mark.soak
@@ -48,12 +62,11 @@ async def test_claims_are_as_fast_and_everybody_is_paid_afterwards(tmp_path: Pat
     away = stages["away"]
     await stages["paying"].sandbox.start()
     silent = await asyncio.start_server(nothing, "127.0.0.1", away.bank_port) if hangs else None
-    seen_ms: dict[str, list[float]] = {name: [] for name in stages}
+    seen_ms: list[list[float]] = []
     try:
         for turn in range(TURNS):
-            users = [f"u{turn}-{number}" for number in range(WINNERS_A_TURN)]
-            for name, stage in stages.items():
-                seen_ms[name].append(await rush(stage, users))
+            seen_ms.append(await p99_ms([stages["paying"], away], turn))
+            await asyncio.sleep(CALM_S)
         assert not away.bills(BillState.DONE), "nobody could be paid so far"
         if silent is not None:
             silent.close()
@@ -66,6 +79,6 @@ async def test_claims_are_as_fast_and_everybody_is_paid_afterwards(tmp_path: Pat
     finally:
         for stage in stages.values():
             await stage.__aexit__()
-    medians = {name: statistics.median(found) for name, found in seen_ms.items()}
-    sys.stdout.write(f"p99 of claims in ms, {'hanging' if hangs else 'down'}: {seen_ms}\n")
-    assert medians["away"] <= SLOWER_MAX * medians["paying"], seen_ms
+    slower = statistics.median(without / paying for paying, without in seen_ms)
+    sys.stdout.write(f"p99 of claims in ms, paying and {'hanging' if hangs else 'down'}, {slower:.3f}x: {seen_ms}\n")
+    assert slower <= SLOWER_MAX, seen_ms
