@@ -4,7 +4,7 @@ Each campaign has a crowd of its own, a process that sends at planned instants w
 every second window, and the p99 of the other campaign's claims with it is held against that of the window before, as
 drills do (`redrush.drill.beside`): the median of many pairs, for a machine is faster one minute and slower the next.
 Whoever is served has one core and both crowds the other, the small one first: so the flood takes no time from what is
-measured, but what the server gives it.
+measured, but what the server gives it. For a quiet machine: beside other work the ratios of a stack say nothing.
 """
 
 import math
@@ -44,8 +44,8 @@ from redrush.stack.stack_dir import StackDir, running_state
 SLOWER_MAX: Final = 1.1
 FLOOD: Final = 10
 """Times what the flooded campaign can grant on one server. On a stack, whose store cannot be made small, ten times of
-what it grants is more than one core sends, and than one core bears: there the flood is ten times the other crowd, and
-all of it is granted."""
+what it grants is more than one core sends, and than one core bears: there the flood is ten times the other crowd, which
+gate and set still grant."""
 STORE_PER_S: Final = 500
 """Claims that a campaign's store decides a second: small, for nobody can offer ten times what a core serves from one
 other core (`redrush.drill.paced_server`)."""
