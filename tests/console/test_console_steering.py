@@ -234,6 +234,21 @@ async def test_two_who_decide_on_one_proposal_decide_on_what_they_have_seen(tmp_
         assert page.count("edition=2") == 2, "to approve and to cancel; it is not approved yet"
 
 
+async def test_two_admins_take_no_protection_from_each_other_unseen(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna:
+        page = {"switches": "release.*\r\nanswer_ended*", "seen": ""}
+        assert (await anna.post("/waiting/protected", data=page)).status_code == 303
+        late = await anna.post("/waiting/protected", data={"switches": "settlement.*", "seen": ""})
+        assert (late.status_code, "changed these since you looked" in late.text) == (409, True)
+        late = await anna.put("/api/v1/protected", json={"switches": [], "seen": ["release.*"]})
+        assert late.status_code == 409
+        assert list(world.desk.steering.protected) == ["release.*", "answer_ended*"]
+        assert 'name="seen" value="release.*\nanswer_ended*"' in (await anna.get("/waiting")).text
+        seen = "release.*\r\nanswer_ended*"
+        assert (await anna.post("/waiting/protected", data={"switches": "", "seen": seen})).status_code == 303
+        assert list(world.desk.steering.protected) == []
+
+
 async def test_an_edited_schedule_has_the_time_that_was_said(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("olga") as olga:
         asked = {"verb": "set", "name": PACE, "value": 5}

@@ -126,8 +126,11 @@ class Steering:
         """The names, and patterns of names, that need a second person."""
         return self._waiting.protected
 
-    def protect(self, actor: Actor, patterns: list[str]) -> None:
-        """Let changes of these need a second person."""
+    def protect(self, actor: Actor, patterns: list[str], seen: list[str] | None = None) -> None:
+        """Let changes of these need a second person. Refused if others than were `seen` needed one until now (None:
+        whichever did)."""
+        if seen is not None and tuple(seen) != self.protected:
+            raise Refused(409, "somebody has changed these since you looked, so nothing was done; look at them again")
         wanted = tuple(dict.fromkeys(one.strip() for one in patterns if one.strip()))[:100]
         self._diary.note(actor.name, "protect", ", ".join(wanted) or "nothing", address=actor.address)
         self._waiting.protect(wanted)

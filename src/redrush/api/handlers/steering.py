@@ -109,11 +109,13 @@ class Protecting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The switches that need a second person: names, or patterns such as answer_ended*."""
 
     switches: Annotated[list[Annotated[str, msgspec.Meta(max_length=200)]], msgspec.Meta(max_length=100)]
+    seen: Annotated[list[Annotated[str, msgspec.Meta(max_length=200)]], msgspec.Meta(max_length=100)] | None = None
+    """Those that they replace: if there are others by now, nothing is done. None: whichever there are."""
 
 
 @put("/protected", opt=ADMIN, summary="Say which switches need a second person")
 async def protect(data: JSONBody[Protecting], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
-    desk.steering.protect(actor_of(request), data.switches)
+    desk.steering.protect(actor_of(request), data.switches, data.seen)
     return {"switches": desk.steering.protected}
 
 

@@ -95,7 +95,8 @@ def _edition(fields: Mapping[str, str]) -> int:
 
 @post("/waiting/protected", opt=needs(Role.ADMIN), status_code=200)
 async def protect(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
-    desk.steering.protect(actor_of(request), data.get("switches", "").replace(",", "\n").splitlines())
+    wanted = data.get("switches", "").replace(",", "\n").splitlines()
+    desk.steering.protect(actor_of(request), wanted, data.get("seen", "").splitlines())
     return go_to("/waiting", "from now on these need a second person")
 
 
