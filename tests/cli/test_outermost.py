@@ -64,6 +64,15 @@ def _raise(fault: BaseException) -> Callable[[], object]:
 # -- Faults
 
 
+def test_a_fault_about_what_is_no_utf_8_has_its_file_too(
+    end_of: Callable[[Callable[[], object]], Ended], faults: Path
+) -> None:
+    code, said = end_of(_raise(KeyError("\udcff")))
+    (file,) = faults.iterdir()
+    assert (code, str(file) in said) == (1, True)
+    assert "KeyError" in file.read_text(encoding="utf-8")
+
+
 def test_a_fault_that_nobody_foresaw_is_one_sentence_and_a_file(
     end_of: Callable[[Callable[[], object]], Ended], faults: Path
 ) -> None:

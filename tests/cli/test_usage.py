@@ -16,6 +16,19 @@ def _redrush(*arguments: str) -> "subprocess.CompletedProcess[str]":
     [
         (("nonsense",), "redrush: No such command 'nonsense'; `redrush --help` says what there is\n"),
         (("switch", "set"), "redrush: Missing argument 'NAME'; `redrush switch set --help` says what there is\n"),
+        (
+            ("init", "x", "--kind"),
+            "redrush: Option '--kind' requires an argument; `redrush init --help` says what there is\n",
+        ),
+        (
+            ("switch", "--key"),
+            "redrush: Option '--key' requires an argument; `redrush switch --help` says what there is\n",
+        ),
+        (
+            ("demo", "--port", "-1"),
+            "redrush: Invalid value for '--port': -1 is not in the range 0<=x<=65535; "
+            "`redrush demo --help` says what there is\n",
+        ),
         (("check", "--nope"), "redrush: No such option '--nope'; `redrush check --help` says what there is\n"),
     ],
 )

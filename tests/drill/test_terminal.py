@@ -48,6 +48,12 @@ def test_a_word_of_two_styles_stays_one_word() -> None:
     assert found == [(("in ", "dim"), ("bo", "bold"), ("th", "red")), (("styles", "dim"),)]
 
 
+@pytest.mark.parametrize("width", range(1, 9))
+def test_a_terminal_without_room_for_a_frame_gets_one_all_the_same(width: int) -> None:
+    assert texts(wrapped(line("红包"), width - 1))[0][0] == "红"
+    assert {width_of(one) for one in texts(framed([line("红包 in a frame")], "题", "red", width))} == {8}
+
+
 def test_only_the_column_that_breaks_is_made_narrower() -> None:
     columns = (Column(heading="round"), Column(heading="granted", to_the_right=True), Column(breaks=True))
     rows: list[tuple[str | Cell, ...]] = [

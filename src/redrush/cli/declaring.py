@@ -53,7 +53,18 @@ class Argument:
         self.settings: dict[str, Any] = {"help": help, "metavar": metavar}
 
 
-class Group(click.Group):
+class _Command(click.Command):
+    """A command whose wrong usage is told as its own: click's parser does not say whose a missing value is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as fault:
+            fault.ctx = fault.ctx or ctx
+            raise
+
+
+class Group(_Command, click.Group):
     """Commands under one name. Without one of them it says which there are, `sections` of them under their headings."""
 
     def __init__(self, help: str | None = None, sections: Mapping[str, Sequence[str]] = {}) -> None:  # noqa: A002 - as click calls it
@@ -69,7 +80,7 @@ class Group(click.Group):
             called = name or function.__name__.replace("_", "-")
             settings.setdefault("help", inspect.cleandoc(function.__doc__ or ""))
             params, run = _declared(function)
-            self.add_command(click.Command(called, params=params, callback=run, **settings))
+            self.add_command(_Command(called, params=params, callback=run, **settings))
             return function
 
         return add

@@ -81,8 +81,10 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
         str, Option(metavar="KIND", help=f"What people rush for: {', '.join(('packets', *DRILLS_OF_KINDS))}.")
     ] = "packets",
     stay: Annotated[bool, Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
-    port: Annotated[int | None, Option(help="Participants' port; any free one by default.")] = None,
-    control_port: Annotated[int | None, Option(help="Control port; any free one by default.")] = None,
+    port: Annotated[int | None, Option(bounds=(0, 65535), help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[
+        int | None, Option(bounds=(0, 65535), help="Control port; any free one by default.")
+    ] = None,
     language: LanguageOption = "en",
     as_json: JsonOption = False,
 ) -> None:

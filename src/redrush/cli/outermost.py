@@ -120,7 +120,9 @@ def _write(directory: Path, number: int, text: str) -> Path:
         raise PermissionError(f"{directory}: belongs to somebody else")
     now = datetime.datetime.now(datetime.UTC)
     path = directory / f"fault-{now:%Y%m%dT%H%M%S.%f}-{os.getpid()}-{number}.txt"
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    # What is typed may be no UTF-8, and stands in both.
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(opened, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
             f"redrush {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
             f"command: {' '.join(sys.argv)}\n\n{text}"

@@ -21,6 +21,8 @@ Cell = Sequence[Line]
 """Lines below each other."""
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+WIDTH_LEAST: Final = 2
+"""What has less room is as wide as this all the same: a wide character takes two columns."""
 _WIDE: Final = frozenset({"W", "F"})
 
 
@@ -50,7 +52,7 @@ def padded(text: str, width: int) -> str:
 def wrapped(whole: Line, width: int) -> list[Line]:
     """Return the line in lines no wider than this, broken at blanks, or anywhere in a word that is wider alone."""
     lines: list[list[Piece]] = [[]]
-    room = width
+    room = width = max(width, WIDTH_LEAST)
     for word in _words(whole):
         if lines[-1] and _width(word) > room:
             lines.append([])
@@ -156,6 +158,7 @@ def _without_end(pieces: list[Piece]) -> Line:
 
 def framed(body: Sequence[Line], title: str, style: str, width: int) -> list[Line]:
     """Return the lines in a frame of this width, with a title in its upper edge."""
+    width = max(width, WIDTH_LEAST + 6)
     inside = width - 6
     lines: list[Line] = [()]
     for one in body:

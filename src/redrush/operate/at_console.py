@@ -85,8 +85,10 @@ class AtConsole(msgspec.Struct, frozen=True):
     def _secret(self) -> str:
         try:
             return self.key.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as fault:
-            raise ConfigError(f"{self.key}: cannot be read as an API key: {fault}") from fault
+        except OSError as fault:
+            raise ConfigError(f"{self.key}: cannot be read: {fault.strerror}") from fault
+        except UnicodeDecodeError as fault:
+            raise ConfigError(f"{self.key}: is no API key: it is not ASCII") from fault
 
 
 async def _fetch(method: str, url: str, headers: dict[str, str], body: bytes, deadline_s: float) -> Any:

@@ -109,7 +109,7 @@ def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> byt
         worker=worker,
         sounds=sounds,
         types=types,
-    ).encode()
+    ).encode("utf-8", "surrogateescape")  # a path of the system need not be UTF-8
 
 
 def _server(gate: str) -> str:
