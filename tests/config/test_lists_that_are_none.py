@@ -43,3 +43,10 @@ def test_an_address_is_no_path_and_is_told_as_it_was_written(key: str, address: 
     with pytest.raises(ConfigError) as told:
         parse_campaign(text, "c.toml")
     assert f'campaign.{key}: "{address}" is an address; fetch it' in str(told.value)
+
+
+@pytest.mark.parametrize("key", ["audience", "blocked"])
+def test_what_no_system_takes_for_a_path_is_told_at_its_key(key: str) -> None:
+    text = campaign(a_round("r1", "1.00", 10)).replace("[campaign]", f'[campaign]\n{key} = "u\\u0000.txt"')
+    with pytest.raises(ConfigError, match=f"campaign.{key}: .* is no path of a file: it has a NUL character"):
+        parse_campaign(text, "c.toml")

@@ -1,6 +1,7 @@
 """`[page]`: what a campaign may say of its page, and what it is told when it cannot be."""
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_picture_is_taken_into_the_page(tmp_path: Path) -> None:
         ('picture = "there.png"', "cannot be read: No such file"),
         ("rules.zh = 3", "page.rules"),
         ('sounds.won = "there.ogg"', "page.sounds.won: there.ogg is not one of .mp3, .m4a, .wav"),
+        ('sounds.won = "a\\u0000.mp3"', "page.sounds.won: 'a\\x00.mp3' is no path of a file: it has a NUL character"),
+        ('picture = "\\u0000.svg"', "page.picture: '\\x00.svg' is no path of a file: it has a NUL character"),
         ('sounds.won = "there.mp3"', "cannot be read: No such file"),
         ('sounds.winning = "tune"', "page.sounds.winning: is no moment that is heard; there are opening, won, missed"),
     ],
@@ -73,6 +76,14 @@ def test_a_file_that_is_not_what_its_name_says_or_too_heavy_is_refused(
     with pytest.raises(ConfigError, match="page") as refused:
         parse_campaign(campaign(tables=f'[page]\n{key} = "{name}"\n'), str(tmp_path / "c.toml"))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["picture", "sounds.won"])
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, key: str) -> None:
+    name = "pipe.svg" if key == "picture" else "pipe.wav"
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match=f"{name}: is no file that is kept"):
+        parse_campaign(campaign(tables=f'[page]\n{key} = "{name}"\n'), str(tmp_path / "c.toml"))
 
 
 def test_sounds_are_tunes_of_the_page_or_files(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ async def test_a_page_shows_both_texts_and_lets_one_take_either(tmp_path: Path) 
 SECRET = "the-event-s-own-key"
 
 
-@pytest.mark.parametrize("how", ["outside", "above", "link", "hidden"])
+@pytest.mark.parametrize("how", ["outside", "above", "link", "hidden", "nul"])
 async def test_a_draft_shows_no_file_that_was_not_brought_to_it(tmp_path: Path, how: str) -> None:
     """What the validator says of a list quotes lines of it, and codes are given away."""
     async with without_server(tmp_path / "d") as world, world.client("olga") as olga:
@@ -250,6 +250,7 @@ async def test_a_draft_shows_no_file_that_was_not_brought_to_it(tmp_path: Path, 
             "above": "../../../keys.csv",
             "link": "../d1/../../../keys.csv",
             "hidden": ".keys.csv",
+            "nul": "\\u0000.csv",
         }[how]
         prizes = '[[round]]\nid = "x1"\nkind = "draw"\nopens = "now"\nlasts = "1h"\nplays = { per_user = 1 }\n'
         prizes += f'[[round.prize]]\nid = "p"\nname = "p"\nholds = "code"\ncodes = "{named}"\nodds = "1/2"\n'

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -153,6 +154,8 @@ def _file(at: str, path: Path, kinds: Mapping[str, str], bytes_max: int, because
     if kind is None:
         raise Wrong(at, f"{path.name} is not one of {', '.join(kinds)}")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Wrong(at, f"{path}: is no file that is kept")  # a pipe would be waited for, for ever
         with path.open("rb") as file:
             content = file.read(bytes_max + 1)
             size = len(content) if len(content) <= bytes_max else path.stat().st_size

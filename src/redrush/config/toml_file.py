@@ -56,9 +56,11 @@ def check_id(path: str, value: str) -> None:
 
 def file_at(path: str, directory: Path, value: str) -> Path:
     """Return the file that a value names, relative to `directory`. Raises Wrong for an address, of which a path would
-    lose a slash, and which nobody fetches."""
+    lose a slash, and which nobody fetches, and for what no system takes for a path."""
     if _ADDRESS.match(value) is not None:
         raise Wrong(path, f'"{value}" is an address; fetch it, and write the path of the file here')
+    if "\0" in value:
+        raise Wrong(path, f"{value!r} is no path of a file: it has a NUL character")
     return directory / value
 
 

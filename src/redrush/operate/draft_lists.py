@@ -30,7 +30,7 @@ def check_lists(path: Path, text: str, data_dir: DataDir) -> None:
         if known is None:
             there = [DataDir(Path(one["directory"])) for one in list_campaigns(data_dir)]
             known = {one for directory in there for one in _lists_of(directory)}
-        if named.resolve() not in known:
+        if "\0" in value or named.resolve() not in known:
             raise ConfigError(
                 f'{path}: {where}: "{value}" is not beside the draft; bring the list to it, and write its name alone'
             )
