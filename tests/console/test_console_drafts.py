@@ -72,6 +72,20 @@ def test_a_form_changes_a_value_and_comments_stay() -> None:
             set_value(text, path, value)
 
 
+async def test_a_key_that_is_there_twice_leaves_the_draft_to_be_mended(tmp_path: Path) -> None:
+    """What keeps comments has other words for that than for all else that is no TOML."""
+    async with without_server(tmp_path / "d") as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        for wrong in ('[page]\ntitle = { en = "a", en = "b" }\n', "[a]\nb = 1\n[a.b]\n"):
+            checked = await put(olga, "/drafts/d1", text=OTHER + wrong)
+            assert ["not valid TOML" in one["said"] for one in checked["problems"]] == [True]
+            assert (await get(olga, "/drafts/d1"))["fields"] == []
+            refused = await olga.put("/api/v1/drafts/d1/value", json={"path": "campaign.name", "value": "x"})
+            assert (refused.status_code, "the text is no TOML" in refused.json()["detail"]) == (400, True)
+        await put(olga, "/drafts/d1", text=OTHER)
+        assert (await get(olga, "/drafts/d1"))["fields"]
+
+
 async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("olga") as olga:
         await post(olga, "/drafts", 201, name="other", kind="packets")

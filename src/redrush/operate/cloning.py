@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 import tomlkit
-from tomlkit.exceptions import ParseError
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import DateTime
 
 from redrush.config import NOW, WrittenFile
@@ -53,7 +53,7 @@ def clone_of(data_dir: DataDir, campaign_id: str, opens: str) -> Cloned:
         )
     try:
         document = tomlkit.parse(written.text)
-    except ParseError as fault:
+    except TOMLKitError as fault:
         raise ConfigError(f"{data_dir.written}: the text is no TOML: {fault}") from fault
     document["campaign"]["id"] = campaign_id
     _move(document, data_dir, wanted)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 import tomlkit
-from tomlkit.exceptions import ParseError
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from redrush.errors import ConfigError
@@ -29,7 +29,7 @@ def fields_of(text: str) -> list[Field]:
         return []
     try:
         document = tomlkit.parse(text)
-    except ParseError:
+    except TOMLKitError:
         return []
     found: list[Field] = []
     _collect(document, "", found)
@@ -57,7 +57,7 @@ def set_value(text: str, path: str, value: str) -> str:
         raise ConfigError(f"the text has more than {FORM_CHARS_MAX:,} characters: change it as text, not by a form")
     try:
         document = tomlkit.parse(text)
-    except ParseError as fault:
+    except TOMLKitError as fault:
         raise ConfigError(f"the text is no TOML, so no value of it can be changed: {fault}") from None
     *steps, last = re.findall(r"[^.\[\]]+", path) or [path]
     table: Any = document
@@ -72,7 +72,7 @@ def set_value(text: str, path: str, value: str) -> str:
         return tomlkit.dumps(document)
     try:
         new = tomlkit.value(value)
-    except ParseError:
+    except TOMLKitError:
         raise ConfigError(f'{path}: "{value}" is no value as TOML has it') from None
     table[last] = new
     return tomlkit.dumps(document)
