@@ -5,6 +5,10 @@ import sys
 
 import pytest
 
+from redrush.cli.declaring import Group
+from redrush.cli.usage import run_app
+from redrush.errors import RedrushError
+
 
 def _redrush(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "redrush", *arguments]
@@ -47,3 +51,17 @@ def test_a_negative_number_is_a_value(tmp_path: "object") -> None:
     ran = _redrush("switch", "set", "pace.r1", "-4", "--data", str(tmp_path))
     assert ran.returncode == 2
     assert "holds no campaign" in ran.stderr  # it got as far as looking for the event
+
+
+def test_who_interrupts_a_command_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Group()
+
+    @app.command()
+    def wait() -> None:
+        """Wait for Ctrl-C."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["redrush", "wait"])
+    with pytest.raises(RedrushError, match="interrupted") as told:
+        run_app(app)
+    assert told.value.exit_code == 1

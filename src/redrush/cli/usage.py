@@ -5,11 +5,12 @@ import sys
 import click
 
 from redrush.cli.declaring import Group
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 
 
 def run_app(app: Group) -> None:
-    """Run the command line of this process. ConfigError for wrong usage, else SystemExit when it has ended."""
+    """Run the command line of this process. ConfigError for wrong usage, RedrushError after Ctrl-C, else SystemExit
+    when it has ended."""
     try:
         code = app.main(prog_name="redrush", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as fault:
@@ -19,7 +20,7 @@ def run_app(app: Group) -> None:
         path = "redrush" if fault.ctx is None else fault.ctx.command_path
         raise ConfigError(f"{_one_line(fault.format_message())}; `{path} --help` says what there is") from None
     except click.Abort:
-        raise SystemExit(1) from None
+        raise RedrushError("interrupted") from None
     sys.exit(code if isinstance(code, int) else 0)  # that of an Exit is returned
 
 
