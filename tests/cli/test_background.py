@@ -36,6 +36,14 @@ def _status(address: str, path: str) -> int:
         return int(answer.status)
 
 
+def test_a_wrong_file_is_told_before_anything_is_made(campaign: Path) -> None:
+    (campaign / "wrong.toml").write_text("[campaign]\n")
+    began = _redrush(campaign, "serve", "wrong.toml", "--data", "d", "--console-port", free_port(), "--detach")
+    assert (began.returncode, began.stdout) == (2, "")
+    assert re.fullmatch(r'redrush: wrong\.toml:1: campaign: the key "\w+" is missing\n', began.stderr)
+    assert not (campaign / "d").exists()
+
+
 def test_a_detached_server_serves_until_it_is_stopped(campaign: Path) -> None:
     serve = ("serve", "event.toml", "--data", "./my event", "--port", 0, "--control-port", 0, "--detach")
     began = _redrush(campaign, *serve)

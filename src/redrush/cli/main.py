@@ -197,11 +197,14 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
 
     Several files are several campaigns on one port; more can be added while it runs (redrush campaign add).
     """
+    from redrush.config import load_campaign_file, load_payments_file
+
     if detach:
+        for file in files:
+            load_campaign_file(file)  # a wrong one is told before a directory and its first account are made
         background.serve_detached(data, console_port)
         return
     control_port = console.control_port_beside(console_port, control_port)
-    from redrush.config import load_campaign_file, load_payments_file
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
     from redrush.operate.campaigns import add_campaign, check_addition
