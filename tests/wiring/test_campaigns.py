@@ -19,15 +19,18 @@ from redrush.control.event import prepare_event
 from redrush.control.issuing import plan_tickets
 from redrush.control.operators import add_operator
 from redrush.control.orders import ListSwitches, ReadLog, SetSwitch
+from redrush.core.rush.campaign import Slots
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import ConfigError
 from redrush.operate.backup import backup, restore
 from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns, show_campaign
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.operate.switching import Holder, operate
+from redrush.ports.store import Claim, Grant, Held, PotTerms
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
+from redrush.stores.sqlite.store import SqliteStore
 from redrush.wiring import hosting
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import Embedded, Ports
@@ -438,6 +441,20 @@ async def test_a_backup_has_every_campaign_and_brings_each_back_with_its_grants(
             assert (again.outcome, again.json["repeat"]) == ("granted", True)
             assert again.json["grant"]["receipt"] == won[name]
         assert (await server.grab(paths["spring"], server.ticket("spring", "cid"))).json["grant"]["slot"] == 1
+
+
+async def test_a_backup_counts_the_grants_that_are_permanent_however_the_log_has_them(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "data")
+    prepare_event(_file("first"), data_dir, system_clock().now_us)
+    store = await SqliteStore.open_path(data_dir.journal)
+    await store.open([PotTerms("r1", Slots(0, 3)), PotTerms("s1", Slots(100, 3), hold_us=600_000_000)])
+    claimed = await store.claim([Claim("r1", "ann"), Claim("s1", "bob"), Claim("r1", "cid"), Claim("s1", "dan")], 1)
+    bob = claimed[1]
+    assert isinstance(bob, Held)
+    await store.confirm([Grant("s1", "bob", bob.slot, number=bob.number)], 2)
+    await store.close()
+    made = await _in_thread(backup, data_dir, tmp_path / "backup", _silent)
+    assert made.grants == 3, "dan only holds his"
 
 
 def _silent(_name: str, _done: int, _total: int) -> None:

@@ -35,6 +35,7 @@ from redrush.operate.mending import RESTORED, Left, Mended, Order, begin_anew, c
 from redrush.ports.log_rows import Row, record_of
 from redrush.ports.store import grants_of
 from redrush.records.sqlite.file import set_aside
+from redrush.settle.whole_log import permanent_grants
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import salvage
 
@@ -159,7 +160,7 @@ def _backup_one(
         copied.identity.generation,
         copied.seq,
         copied.chain,
-        sum(row[4] or 0 for row in copied.rows if row[1] == "granted"),
+        sum(1 for record in permanent_grants(map(record_of, copied.rows)) for _ in grants_of(record)),
         {name: CopiedFile((to / name).stat().st_size, _sha256(to / name)) for name in names},
         others,
     )
