@@ -52,6 +52,14 @@ def test_the_policy_is_in_the_document_and_in_the_headers(file: Path, tmp_path: 
         assert f"server {gate} " in (tmp_path / "site/nginx.conf").read_text()
 
 
+def test_what_nginx_reads_is_quoted_as_it_has_it(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'my "site" \udcff'
+    publish(load_campaign_file(file), out, ["http://[::1]:8080"], NOW_US)
+    told = (out / "nginx.conf").read_text(errors="surrogateescape")
+    assert f'root "{tmp_path}/my \\"site\\" \udcff";' in told
+    assert "server [::1]:8080 max_fails=0;" in told
+
+
 def test_browsers_keep_the_page_by_a_worker_that_is_looked_up_anew_each_time(file: Path, tmp_path: Path) -> None:
     publish(load_campaign_file(file), tmp_path / "site", GATES, NOW_US)
     assert "caches" in (tmp_path / "site/sw.js").read_text()
@@ -75,7 +83,9 @@ def test_pages_that_ask_the_gates_themselves_may_ask_nobody_else(file: Path, tmp
     assert "connect-src &#x27;self&#x27; http://10.0.0.1:8080 http://10.0.0.2:8080;" in html
 
 
-@pytest.mark.parametrize("gate", ["foo", "ftp://x", "http://", "http://x?y", "http://x:99999", "http://a b"])
+@pytest.mark.parametrize(
+    "gate", ["foo", "ftp://x", "http://", "http://x?y", "http://x:99999", "http://a b", "http://a;b", "http://a\nb"]
+)
 def test_an_address_that_is_none_is_refused_before_anything_is_written(gate: str, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not an address: write it like"):
         publish(load_campaign_file(file), tmp_path / "site", [gate], NOW_US)

@@ -103,7 +103,7 @@ def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> byt
     return text.format(
         id=campaign_id,
         zone=zone,
-        root=root,
+        root=re.sub(r'(["\\])', r"\\\1", root),
         servers=servers,
         headers=headers,
         worker=worker,
@@ -114,4 +114,5 @@ def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> byt
 
 def _server(gate: str) -> str:
     parts = urlsplit(gate)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    host = parts.hostname or ""
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
