@@ -137,7 +137,14 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
     assert found.pop("client") == msgspec.to_builtins(ClientPolicy())
     assert found.pop("proof_of_work") is None
     assert (found.pop("group"), found.pop("lines")) == (None, {})
-    assert found == {"ok": True, "campaign": "cny2027", "currency": "CNY", "packets": 21_000, "total": "58800.00"}
+    assert found == {
+        "ok": True,
+        "campaign": "cny2027",
+        "currency": "CNY",
+        "packets": 21_000,
+        "total": "58800.00",
+        "rehearsal": False,
+    }
     assert [round_["id"] for round_ in rounds] == ["r20", "r21"]
     assert rounds[0] == {
         "id": "r20",

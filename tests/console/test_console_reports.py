@@ -21,8 +21,9 @@ MADE_MAX_S: Final = 120
 
 def later(world: World, ahead_s: int) -> None:
     """Let reports and drills have another time: who is logged in stays so."""
-    now_s = world.desk.now_s
-    world.desk.reports._now_s = world.desk.drills._now_s = lambda: now_s() + ahead_s
+    desk = world.desk
+    desk.reports._now_s = lambda: desk.now_s() + ahead_s
+    desk.drills._now_us = lambda: desk.now_us() + ahead_s * 1_000_000
 
 
 async def made(client: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ class Desk:
         self.sets = Sets(self.links, self.steering, self.diary, self.now_s)
         self.payouts = Payouts(self.links.first, self.diary, now_us)
         self.bills = Bills(self.links, payments, self.diary, now_us)
-        self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
+        self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, now_us)
         self.reports = Reports(self.links, self.drills, self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.schedules = Schedules(

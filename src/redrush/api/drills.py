@@ -57,12 +57,12 @@ class _File(msgspec.Struct, frozen=True):
 class Drills:
     """See the module. `stop` it at the end."""
 
-    def __init__(self, data_dir: DataDir, path: Path, diary: Diary, now_s: Callable[[], int]) -> None:
+    def __init__(self, data_dir: DataDir, path: Path, diary: Diary, now_us: Callable[[], int]) -> None:
         """`path` is the file of what became of drills. ConfigError if it cannot be read."""
         self._data_dir = data_dir
         self._path = path
         self._diary = diary
-        self._now_s = now_s
+        self._now_us = now_us
         self._file = load_json(path, _File, _File(), "a list of drills")
         self._known: list[dict[str, str]] | None = None
         self._playing: asyncio.Task[None] | None = None
@@ -119,7 +119,7 @@ class Drills:
     async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
         self._refuse_another()  # somebody may have begun one while it was looked whether all is quiet
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
-        self.running = {"drill": name, "by": actor.name, "at": rfc3339_s(self._now_s())}
+        self.running = {"drill": name, "by": actor.name, "at": self._now()}
         playing = self._play(name, words, actor.name, why, short=short)
         self._playing = asyncio.create_task(playing, name=f"drill {name}")
         return await self.listed()
@@ -137,8 +137,11 @@ class Drills:
             self._playing.cancel()
             await asyncio.gather(self._playing, return_exceptions=True)
 
+    def _now(self) -> str:
+        return rfc3339_s(self._now_us() // 1_000_000)
+
     def _live(self) -> str | None:
-        now_us = self._now_s() * 1_000_000
+        now_us = self._now_us()
         for listing in all_listings(self._data_dir):
             if (
                 listing.ended_at is None
@@ -150,7 +153,7 @@ class Drills:
         return None
 
     async def _play(self, name: str, words: tuple[str, ...], by: str, why: str, *, short: bool) -> None:
-        at = rfc3339_s(self._now_s())
+        at = self._now()
         directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
         try:
             arguments = (*words, "--data", str(directory), "--json", *(("--short",) if short else ()))

@@ -232,13 +232,14 @@ def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured
     stack.wait_until(
         lambda now: (
             all(now[s["name"]]["state"] == "ready" and now[s["name"]]["pid"] != s["pid"] for s in servers)
-            and _listed(stack)[SET]["durability"] == "none"
+            and (state := _listed(stack)[SET])["durability"] == "none"
+            and all(server["answers"] for server in state["replicas"])
         )
     )
     status = redrush("stack", "status", "--data", stack.data)
     assert "not all is well: 1 of 2 sets can grant, to about 50% of the users; set " in status.out
     held = _set(stack, "promote", SET, target, "--why", "x")
-    assert (held.code, "holds no copy of set s2" in held.err) == (1, True)
+    assert (held.code, "holds no copy of set s2" in held.err) == (1, True), held
     rebuilt = _set(stack, "rebuild", SET, "--address", target, "--why", "both disks", "--who", "ann")
     assert rebuilt.code == 0, rebuilt.err
     assert f"{SET}: rebuilt on {target} up to log record " in rebuilt.out
