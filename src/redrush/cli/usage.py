@@ -18,12 +18,13 @@ def run_app(app: Group) -> None:
         sys.exit(fault.exit_code)
     except click.exceptions.UsageError as fault:
         path = "redrush" if fault.ctx is None else fault.ctx.command_path
-        raise ConfigError(f"{_one_line(fault.format_message())}; `{path} --help` says what there is") from None
+        raise ConfigError(f"{_begun(fault.format_message())} `{path} --help` says what there is") from None
     except click.Abort:
         raise RedrushError("interrupted") from None
     sys.exit(code if isinstance(code, int) else 0)  # that of an Exit is returned
 
 
-def _one_line(text: str) -> str:
-    """Return the sentence without its end, for more to follow."""
-    return " ".join(text.split()).removesuffix(".")
+def _begun(text: str) -> str:
+    """Return the sentence on one line, for more to follow."""
+    line = " ".join(text.split()).removesuffix(".")
+    return line if line.endswith(("?", "?)")) else f"{line};"
