@@ -338,6 +338,8 @@ def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
     assert [(one["packets"], one["total"]) for one in shown["rounds"]] == [(3, "3.00")]
     with pytest.raises(ConfigError, match='no campaign "b" besides the first; there are a'):
         show_campaign("b", DataDir(tmp_path))
+    with pytest.raises(ConfigError, match="is the first of this directory, and ends with its server: redrush stop"):
+        end_campaign("first", DataDir(tmp_path), Holder(), "", yes=True)
 
 
 def test_a_campaign_is_shown_without_its_table_of_amounts_being_read(tmp_path: Path) -> None:

@@ -117,11 +117,16 @@ def check_addition(file: CampaignFile, data_dir: DataDir, first_id: str) -> None
 
 def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> None:
     """Serve a campaign no more; what it has granted stays in its directory. ConfigError for a round that is open or to
-    come, unless `yes`, and where there is no such campaign."""
+    come, unless `yes`, for the first campaign, and where there is no such one."""
     data_dir.require()
     clock, who = system_clock(), name_of(data_dir, holder)
     with changing_listings(data_dir) as listings:
         index = next((index for index, one in enumerate(listings) if one.id == campaign_id), None)
+        if index is None and campaign_id == load_event(data_dir).sealed.campaign.id:
+            raise ConfigError(
+                f'campaign "{campaign_id}" is the first of this directory, and ends with its server: '
+                f"redrush stop --data {data_dir.root}"
+            )
         if index is None:
             raise ConfigError(_no_such(data_dir, campaign_id, listings))
         listing, at = listings[index], rfc3339(clock.now_us())
