@@ -5,6 +5,7 @@ import asyncio
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,11 @@ CALM_S: Final = 1.5
 PAID_MAX_S: Final = 300.0
 
 
-async def nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Hear everything and say nothing."""
-    while await reader.read(65_536):
-        pass
+    with closing(writer):
+        while await reader.read(65_536):
+            pass
 
 
 async def p99_ms(stages: Sequence[Stage], turn: int) -> list[float]:
