@@ -201,17 +201,14 @@ def _refund_part(
             for number, one in enumerate(found.parts, 1)
         ),
     ]
-    possible = True
     if yes is not None:
         lines.append(f"part {yes} goes back, or is back; this order, without --yes, says how far that is")
-    elif possible := 0 < (found.left_minor if amount_minor is None else amount_minor) <= found.left_minor:
+    elif not 0 < (found.left_minor if amount_minor is None else amount_minor) <= found.left_minor:
+        lines.append("so much is not left to be given back, or it is nothing")
+    else:
         wanted = left if amount_minor is None else format_amount(amount_minor, found.currency)
         lines.append(f"--yes {len(found.parts) + 1} gives back {wanted} {found.currency}")
-    else:
-        lines.append("so much is not left to be given back, or it is nothing")
     show({**msgspec.to_builtins(found), "given_back": yes is not None}, lines, as_json=as_json)
-    if not possible:
-        raise SystemExit(1)
 
 
 def erase(
