@@ -8,21 +8,20 @@ which is bound to their number and their sum.
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink, Links
-from redrush.api.seals import Refused, Seals
+from redrush.api.seals import COUNTED_BEFORE, Refused, Seals
 from redrush.config import PaymentsFile, load_payments_file
 from redrush.core.money.currency import format_amount
 from redrush.operate.paying import Books, OtherFees, compare_day
 from redrush.operate.reissuing import Undelivered, deliver, look_for
 from redrush.settle.paying.comparing import Compared, Fees
 
-SEEN_MAX_S: Final = 300
 COMPARING_MAX: Final = 2
 """Bills that are fetched at once: each is a file of a provider's, and some of them are long."""
 
@@ -65,22 +64,15 @@ class BookedFees(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SeenFees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    who: str
     provider: str
     day: str
     fees: Fees
-    expires_s: int
 
 
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    who: str
     campaign: str | None
     count: int
     unknown: bool
-    expires_s: int
-
-
-_Kind = TypeVar("_Kind", _Seen, _SeenFees)
 
 
 class Bills:
@@ -92,7 +84,7 @@ class Bills:
         self._payments = payments
         self._diary = diary
         self._now_us = now_us
-        self._seals = Seals()
+        self._seals = Seals(lambda: now_us() // 1_000_000, COUNTED_BEFORE)
         self._comparing = 0
         self._delivering = False
 
@@ -111,19 +103,18 @@ class Bills:
         """Return which fees a provider's bill of a day alone tells. As `compare`."""
         found = await self._compared(actor, provider, day)
         fees = Fees(found.unbooked, found.unbooked_minor)
-        seen = _SeenFees(actor.name, found.provider, found.day, fees, self._now_us() // 1_000_000 + SEEN_MAX_S)
         return FoundFees(
             provider=found.provider,
             day=found.day,
             count=fees.count,
             total_minor=fees.total_minor,
-            token=self._seals.seal(seen),
+            token=self._seals.seal(actor.name, _SeenFees(found.provider, found.day, fees)),
         )
 
     async def book_fees(self, actor: Actor, token: str, why: str) -> BookedFees:
         """Write the fees that were counted into our books, each once. Refused if the bill tells of others by now, or it
         was somebody else's to do; else as `compare`."""
-        seen = self._opened(actor, token, _SeenFees)
+        seen = self._seals.opened(actor.name, token, _SeenFees)
         fees = seen.fees
         if not fees.count:
             raise Refused(409, "every fee of this bill is in our books")
@@ -174,18 +165,17 @@ class Bills:
         link = self._links.of(campaign)
         found = await asyncio.to_thread(self._look_for, link)
         count = found.count(unknown=unknown)
-        seen = _Seen(actor.name, campaign, count, unknown, self._now_us() // 1_000_000 + SEEN_MAX_S)
         return Found(
             undelivered=found,
             count=count,
             total=format_amount(found.payouts_total_minor, found.currency),
             unknown=unknown,
-            token=self._seals.seal(seen),
+            token=self._seals.seal(actor.name, _Seen(campaign, count, unknown)),
         )
 
     async def deliver(self, actor: Actor, token: str, why: str) -> Delivered:
         """Deliver what was found. Refused if there is more or less by now, or it was somebody else's to do."""
-        seen = self._opened(actor, token, _Seen)
+        seen = self._seals.opened(actor.name, token, _Seen)
         if not seen.count:
             raise Refused(409, "everything that was granted is delivered, or under way")
         if not why.strip():
@@ -203,12 +193,6 @@ class Bills:
         finally:
             self._delivering = False
         return Delivered(done, seen.count)
-
-    def _opened(self, actor: Actor, token: str, kind: type[_Kind]) -> _Kind:
-        seen = self._seals.opened(token, kind)
-        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
-            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
-        return seen
 
     def _look_for(self, link: EventLink) -> Undelivered:
         return look_for(_books(link), self._file(link), self._now_us())

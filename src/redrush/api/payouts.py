@@ -14,7 +14,7 @@ import msgspec
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink
-from redrush.api.seals import Refused, Seals
+from redrush.api.seals import COUNTED_BEFORE, Refused, Seals
 from redrush.errors import RedrushError
 from redrush.operate import paying
 from redrush.operate.granted import granted_by
@@ -27,7 +27,6 @@ _Result = TypeVar("_Result")
 
 AT_ONCE_MAX: Final = 1_000
 """Payouts of one order; a provider is asked no faster for more."""
-SEEN_MAX_S: Final = 300
 
 
 class Verb(StrEnum):
@@ -70,10 +69,8 @@ class Ordered(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    who: str
     wanted: Wanted
     count: int
-    expires_s: int
 
 
 class Payouts:
@@ -83,7 +80,7 @@ class Payouts:
         self._event = event
         self._diary = diary
         self._now_us = now_us
-        self._seals = Seals()
+        self._seals = Seals(lambda: now_us() // 1_000_000, COUNTED_BEFORE)
 
     @property
     def there_are(self) -> bool:
@@ -121,19 +118,16 @@ class Payouts:
         found = await self._in_book(lambda book: self._found(book, wanted))
         if not found:
             raise Refused(409, "there is no such payout now, so there is nothing to do")
-        seen = _Seen(actor.name, wanted, len(found), self._now_us() // 1_000_000 + SEEN_MAX_S)
         return Counted(
             wanted=wanted,
             count=len(found),
             first=[Shown.of(bill) for bill in found[:10]],
-            token=self._seals.seal(seen),
+            token=self._seals.seal(actor.name, _Seen(wanted, len(found))),
         )
 
     async def order(self, actor: Actor, token: str, why: str) -> Ordered:
         """Do what was counted. Refused if there are more or fewer now, or it was somebody else's to do."""
-        seen = self._seals.opened(token, _Seen)
-        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
-            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
+        seen = self._seals.opened(actor.name, token, _Seen)
         if seen.wanted.verb is Verb.HOLD and not why.strip():
             raise Refused(400, "say why they shall wait, for whoever looks into it later")
 

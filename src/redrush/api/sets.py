@@ -17,8 +17,8 @@ import msgspec
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import Links
-from redrush.api.seals import Refused, Seals
-from redrush.api.steering import IN_THE_CONSOLE, SEEN_MAX_S, Steering
+from redrush.api.seals import SEEN_BEFORE, Refused, Seals
+from redrush.api.steering import IN_THE_CONSOLE, Steering
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
 from redrush.operate.set_orders import AFTER_A_LOSS, RESTS_ON, NeedsYes, describe_sets, for_all, lower, what_is_lost
@@ -64,12 +64,10 @@ class SetSeen(msgspec.Struct, frozen=True, kw_only=True):
     needs_glass: bool
 
 
-class _Sealed(msgspec.Struct, frozen=True):
-    who: str
+class _Seen(msgspec.Struct, frozen=True):
     asked: SetAsked
     epoch: int
     primary: str | None
-    expires_s: int
 
 
 class Sets:
@@ -80,7 +78,7 @@ class Sets:
         self._steering = steering
         self._diary = diary
         self._now_s = now_s
-        self._seals = Seals()
+        self._seals = Seals(now_s, SEEN_BEFORE)
         self._ordered: deque[str] = deque(maxlen=ORDERED_MAX)
         """Tokens of orders that were given: each is good once, for a set is seen to change only some moments later."""
         self._rebuilding: asyncio.Task[None] | None = None
@@ -100,11 +98,10 @@ class Sets:
         path = self._deployment(asked.campaign)
         state = await self._state(path, asked.set)
         says = await asyncio.to_thread(_what_it_does, path, state, asked)
-        sealed = _Sealed(actor.name, asked, state["epoch"], state["primary"], self._now_s() + SEEN_MAX_S)
         return SetSeen(
             asked=asked,
             says=says,
-            token=self._seals.seal(sealed),
+            token=self._seals.seal(actor.name, _Seen(asked, state["epoch"], state["primary"])),
             type_name=asked.set if asked.verb in TO_TYPE else None,
             needs_glass=self._steering.is_protected([_named(asked)]),
         )
@@ -113,10 +110,8 @@ class Sets:
         self, actor: Actor, token: str, why: str, typed: str = "", *, break_glass: bool = False
     ) -> dict[str, Any]:
         """Do what was seen. Refused if the set is not as it was, or its name was not typed, or there is no reason."""
-        seen = self._seals.opened(token, _Sealed)
+        seen = self._seals.opened(actor.name, token, _Seen)
         asked = seen.asked
-        if seen.who != actor.name or seen.expires_s <= self._now_s():
-            raise Refused(409, "this was seen too long ago, or by somebody else; look again")
         if not why.strip():
             raise Refused(400, "say why, for whoever looks into it later")
         if asked.verb in TO_TYPE and typed.strip() != asked.set:

@@ -19,7 +19,7 @@ from redrush.api.accounts import Accounts, Role
 from redrush.api.diary import Diary
 from redrush.api.event_link import Links
 from redrush.api.proposals import EDITED, Asked, Proposal, Proposals, State
-from redrush.api.seals import Refused, Seals
+from redrush.api.seals import SEEN_BEFORE, Refused, Seals
 from redrush.control.event import load_campaign
 from redrush.control.orders import Preview
 from redrush.core.rush.instants import rfc3339_s
@@ -27,8 +27,6 @@ from redrush.core.steering.switches import ANSWER_ENDED
 from redrush.errors import RedrushError
 from redrush.operate.switching import Holder
 
-SEEN_MAX_S: Final = 300
-"""How long a preview may be confirmed."""
 GLASS_S: Final = 3_600
 """How long everybody is shown that somebody went ahead alone."""
 LATE_MAX_S: Final = 60
@@ -53,10 +51,8 @@ class Previewed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    who: str
     asked: Asked
     version: int
-    expires_s: int
 
 
 class Steering:
@@ -68,7 +64,7 @@ class Steering:
         self._accounts = accounts
         self._diary = diary
         self._now_s = now_s
-        self._seals = Seals()
+        self._seals = Seals(now_s, SEEN_BEFORE)
         self._waiting = Proposals(path)
 
     # -- a second look
@@ -84,7 +80,7 @@ class Steering:
             version=version,
             changes=told["changes"],
             kept=told["kept"],
-            token=self._seals.seal(_Seen(actor.name, asked, version, self._now_s() + SEEN_MAX_S)),
+            token=self._seals.seal(actor.name, _Seen(asked, version)),
             type_name=self._to_type(asked, told["changes"]),
             needs_approval=self.is_protected(changed or [asked.name]),
             live=told["live"],
@@ -95,7 +91,7 @@ class Steering:
     ) -> dict[str, Any]:
         """Do what was seen. Refused if it is not what it was, was not typed, or needs somebody else. `ahead`: so many
         changes were confirmed just before that were seen together with this one."""
-        seen = self._seen(actor, token)
+        seen = self._seals.opened(actor.name, token, _Seen)
         version = seen.version + ahead
         previewed = await self.preview(actor, seen.asked)
         if previewed.version != version:
@@ -114,7 +110,7 @@ class Steering:
 
     def seen(self, actor: Actor, token: str) -> Asked:
         """Return what a preview was about. Refused for one that is too old, or somebody else's."""
-        return self._seen(actor, token).asked
+        return self._seals.opened(actor.name, token, _Seen).asked
 
     def is_protected(self, switches: list[str]) -> bool:
         """Whether a change of these needs a second person."""
@@ -303,9 +299,3 @@ class Steering:
                 of_round = change["switch"].removeprefix(ANSWER_ENDED).removeprefix(".")
                 return of_round or load_campaign(self._links.of(asked.campaign).data_dir).id
         return None
-
-    def _seen(self, actor: Actor, token: str) -> _Seen:
-        seen = self._seals.opened(token, _Seen)
-        if seen.who != actor.name or seen.expires_s <= self._now_s():
-            raise Refused(409, "this was seen too long ago, or by somebody else; look again")
-        return seen
