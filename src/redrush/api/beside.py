@@ -10,9 +10,10 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from redrush.errors import ConfigError
+from redrush.http.bodies import json_object
 from redrush.processes.lowered import command_as
 
 END_MAX_S: Final = 30.0
@@ -22,12 +23,30 @@ TOLD_MAX: Final = 4_000
 """Characters of what a command says that did not come to its report."""
 
 
+class Ran(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> dict[str, Any] | None:
+        """The JSON object that it printed, whatever stands around it; None: there is none."""
+        return json_object(self.out[self.out.find("{") : self.out.rfind("}") + 1].encode())
+
+    @property
+    def said(self) -> str:
+        """Why it did not do what it was to do."""
+        return self.err.strip()[-TOLD_MAX:] or f"it ended with {self.code}"
+
+
 async def run_beside(
     arguments: tuple[str, ...],
     deadline_s: float,
     started: Callable[[asyncio.subprocess.Process], None] = lambda _: None,
-) -> tuple[int, str, str]:
-    """Run `redrush` with the arguments; it ends with this process. Return its code, and what it printed."""
+) -> Ran:
+    """Run `redrush` with the arguments; it ends with this process."""
     command = command_as(
         None, signal.SIGTERM, Path("/"), [_nice(), "-n", "19", sys.executable, "-m", "redrush", *arguments]
     )
@@ -39,11 +58,11 @@ async def run_beside(
         out, err = await asyncio.wait_for(process.communicate(), deadline_s)
     except TimeoutError:
         await _ended(process)
-        return 1, "", f"it was ended after {deadline_s:g} s"
+        return Ran(1, "", f"it was ended after {deadline_s:g} s")
     except asyncio.CancelledError:
         await _ended(process)
         raise
-    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+    return Ran(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def _nice() -> str:

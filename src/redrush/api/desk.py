@@ -10,7 +10,7 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
-from redrush.api.beside import TOLD_MAX, run_beside
+from redrush.api.beside import run_beside
 from redrush.api.bills import Bills
 from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
@@ -37,7 +37,6 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
-from redrush.http.bodies import json_object
 from redrush.operate.data_dir_reports import find_in_data_dir
 from redrush.operate.looking import AccountTold, Lookup
 from redrush.watch.log import server_log
@@ -279,9 +278,9 @@ class Desk:
 
 async def _reconciled_beside(data_dir: DataDir) -> dict[str, Any]:
     """Return the report of `redrush reconcile --json`. RedrushError with what it said if there is none."""
-    _, out, err = await run_beside(("reconcile", "--data", str(data_dir.root.absolute()), "--json"), RECONCILE_MAX_S)
-    if (report := json_object(out.encode())) is None:
-        raise RedrushError(err.strip()[-TOLD_MAX:] or "the reconciliation said nothing")
+    ran = await run_beside(("reconcile", "--data", str(data_dir.root.absolute()), "--json"), RECONCILE_MAX_S)
+    if (report := ran.told) is None:
+        raise RedrushError(ran.said)
     return report
 
 

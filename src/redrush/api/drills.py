@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.api.access import Actor
-from redrush.api.beside import TOLD_MAX, run_beside
+from redrush.api.beside import run_beside
 from redrush.api.diary import Diary
 from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
@@ -23,7 +23,6 @@ from redrush.control.durable_file import write_durably
 from redrush.control.json_file import load_json
 from redrush.core.rush.instants import rfc3339, rfc3339_s
 from redrush.errors import ConfigError
-from redrush.http.bodies import json_object
 from redrush.operate.campaigns import all_listings
 
 DRY_RUN: Final = "dry-run"
@@ -73,10 +72,9 @@ class Drills:
     async def listed(self) -> dict[str, Any]:
         """Return which drills there are, the one that is being played, and what became of the last ones."""
         if self._known is None:
-            ran, out, err = await run_beside(("drill", "list", "--json"), LIST_MAX_S)
-            told = json_object(out.encode()) if ran == 0 else None
-            if told is None:
-                raise Refused(503, f"which drills there are cannot be told: {err.strip()[:TOLD_MAX]}")
+            ran = await run_beside(("drill", "list", "--json"), LIST_MAX_S)
+            if ran.code or (told := ran.told) is None:
+                raise Refused(503, f"which drills there are cannot be told: {ran.said}")
             self._known = list(told["drills"])
         return {"drills": self._known, "running": self.running, "played": list(reversed(self._file.played))}
 
@@ -104,11 +102,12 @@ class Drills:
         return next((one for one in reversed(self._file.played) if one.passed), None)
 
     async def _refuse_unless_quiet(self) -> None:
-        self._refuse_another()
+        self.refuse_another()
         if (live := await self.live()) is not None:
             raise Refused(409, f"{live}; a drill would take what its crowd needs: play it when nothing is open")
 
-    def _refuse_another(self) -> None:
+    def refuse_another(self) -> None:
+        """Refused while a drill is played."""
         if self.running is not None:
             raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
 
@@ -117,7 +116,7 @@ class Drills:
         return await asyncio.to_thread(self._live)
 
     async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
-        self._refuse_another()  # somebody may have begun one while it was looked whether all is quiet
+        self.refuse_another()  # somebody may have begun one while it was looked whether all is quiet
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
         self.running = {"drill": name, "by": actor.name, "at": self._now()}
         playing = self._play(name, words, actor.name, why, short=short)
@@ -157,11 +156,10 @@ class Drills:
         directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
         try:
             arguments = (*words, "--data", str(directory), "--json", *(("--short",) if short else ()))
-            code, out, err = await run_beside(("drill", *arguments), PLAY_MAX_S, self._started)
-            report = json_object(out[out.find("{") : out.rfind("}") + 1].encode())
+            ran = await run_beside(("drill", *arguments), PLAY_MAX_S, self._started)
+            report = ran.told
             if report is None or "verdicts" not in report:
-                said = err.strip()[-TOLD_MAX:] or f"it ended with {code}"
-                played = Played(drill=name, by=by, why=why, at=at, passed=False, said=said)
+                played = Played(drill=name, by=by, why=why, at=at, passed=False, said=ran.said)
             else:
                 played = Played(
                     drill=name, by=by, why=why, at=at, passed=bool(report["passed"]), said="", took_s=report["took_s"],

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.api.access import Actor
-from redrush.api.beside import TOLD_MAX, run_beside
+from redrush.api.beside import run_beside
 from redrush.api.diary import Diary
 from redrush.api.drills import Drills
 from redrush.api.event_link import Links
@@ -24,7 +24,6 @@ from redrush.control.json_file import load_json
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
-from redrush.http.bodies import json_object
 from redrush.operate.campaigns import all_listings
 
 FILES: Final = {
@@ -138,10 +137,7 @@ class Reports:
 
     async def _refuse_unless_quiet(self) -> None:
         self._refuse_another()
-        if self._drills.running is not None:
-            raise Refused(
-                409, f"the drill {self._drills.running['drill']} is being played; wait for its end, or end it"
-            )
+        self._drills.refuse_another()
         if (live := await self._drills.live()) is not None:
             raise Refused(409, f"{live}; a report would take what its crowd needs: make it when nothing is open")
 
@@ -165,13 +161,10 @@ class Reports:
         directory = self._root / made_id
         try:
             words = ("report", "--data", str(data_dir.root.absolute()), "--out", str(directory.absolute()), "--json")
-            code, out, err = await run_beside(words, MAKE_MAX_S)
-            report = json_object(out[out.find("{") : out.rfind("}") + 1].encode())
+            ran = await run_beside(words, MAKE_MAX_S)
+            report = ran.told
             if report is None or "verdicts" not in report:
-                made = Made(
-                    id=made_id, campaign=campaign, name=campaign, by=by, why=why, at=at,
-                    said=err.strip()[-TOLD_MAX:] or f"it ended with {code}",
-                )  # fmt: skip
+                made = Made(id=made_id, campaign=campaign, name=campaign, by=by, why=why, at=at, said=ran.said)
             else:
                 made = await asyncio.to_thread(_made, report, directory, made_id, by, why, at)
             await asyncio.to_thread(self._keep, made)
