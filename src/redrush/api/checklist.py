@@ -18,13 +18,12 @@ from redrush.api.drills import Drills
 from redrush.api.event_link import EventLink, Links
 from redrush.api.live import Live
 from redrush.api.seals import Refused
-from redrush.control.durable_file import write_durably
 from redrush.control.event import Event, load_event
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.control.orders import ListSwitches
 from redrush.core.rush.instants import rfc3339
 from redrush.core.steering.switches import ANSWER_ENDED, SETTLEMENT_PAUSED
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import RedrushError
 
 APART_MAX_S: Final = 0.05
 """Clocks that are further apart are told of: gates would open at different moments."""
@@ -137,10 +136,7 @@ class Checklists:
         )
         kept = [one for one in self._file.signatures if (one.campaign, one.round, one.item) != _place(signature)]
         file = _File((*kept[-SIGNATURES_MAX:], signature))
-        try:
-            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
-        except OSError as fault:
-            raise ConfigError(f"{self._path}: cannot be written, nothing was signed: {fault.strerror}") from fault
+        keep_json(self._path, file, ", nothing was signed")
         self._file = file
         return await self.of(campaign, round_id)
 

@@ -19,10 +19,8 @@ from redrush.api.beside import run_beside
 from redrush.api.diary import Diary
 from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.core.rush.instants import rfc3339, rfc3339_s
-from redrush.errors import ConfigError
 from redrush.operate.campaigns import all_listings
 
 DRY_RUN: Final = "dry-run"
@@ -176,8 +174,5 @@ class Drills:
     def keep(self, played: Played) -> None:
         """Write down what became of a drill. ConfigError if the disk refuses."""
         file = _File((*self._file.played, played)[-KEPT_MAX:])
-        try:
-            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
-        except OSError as fault:
-            raise ConfigError(f"{self._path}: cannot be written: {fault.strerror}") from fault
+        keep_json(self._path, file)
         self._file = file

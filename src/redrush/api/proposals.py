@@ -10,10 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from redrush.api.seals import Refused
-from redrush.control.durable_file import write_durably
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.control.orders import ApplyPlaybook, ChangeOrder, ReleaseSwitch, SetSwitch, UndoPlaybook, Value
-from redrush.errors import ConfigError
 
 PROPOSALS_MAX: Final = 500
 """Kept; the oldest that are over are forgotten, and stand in the log."""
@@ -168,8 +166,5 @@ class Proposals:
         return new
 
     def _keep(self, file: _File) -> None:
-        try:
-            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
-        except OSError as fault:
-            raise ConfigError(f"{self._path}: cannot be written, nothing was done: {fault.strerror}") from fault
+        keep_json(self._path, file, ", nothing was done")
         self._file = file

@@ -19,8 +19,7 @@ from redrush.api.drills import Drills
 from redrush.api.event_link import Links
 from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
@@ -177,9 +176,9 @@ class Reports:
         file = _File(kept[-KEPT_MAX:])
         try:
             self._root.mkdir(mode=0o700, exist_ok=True)
-            write_durably(self._index, msgspec.json.format(msgspec.json.encode(file)))
         except OSError as fault:
             raise ConfigError(f"{self._index}: cannot be written: {fault.strerror}") from fault
+        keep_json(self._index, file)
         self._file = file
         for gone in kept[:-KEPT_MAX]:
             shutil.rmtree(self._root / gone.id, ignore_errors=True)

@@ -20,10 +20,9 @@ from redrush.api.diary import Diary
 from redrush.api.drafting import DRAFT_CHANGED, Drafting
 from redrush.api.seals import Refused
 from redrush.api.steering import ITSELF, LATE_MAX_S
-from redrush.control.durable_file import write_durably
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.core.rush.instants import rfc3339_s
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import RedrushError
 
 SCHEDULES_MAX: Final = 200
 """Kept; the oldest that are over are forgotten, and stand in the log."""
@@ -186,8 +185,5 @@ class Schedules:
 
     def _keep(self, schedules: list[Schedule]) -> None:
         file = _File(tuple(schedules))
-        try:
-            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
-        except OSError as fault:
-            raise ConfigError(f"{self._path}: cannot be written, nothing was done: {fault.strerror}") from fault
+        keep_json(self._path, file, ", nothing was done")
         self._file = file

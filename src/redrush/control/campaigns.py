@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import append_durably, write_durably
-from redrush.control.json_file import load_json
+from redrush.control.durable_file import append_durably
+from redrush.control.json_file import keep_json, load_json
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import ConfigError
 
@@ -138,11 +138,7 @@ def keep_listings(data_dir: DataDir, listings: Sequence[Listing]) -> None:
     """Write the list, which is locked (`changing_listings`). ConfigError as there."""
     if len(listings) > CAMPAIGNS_MAX:
         raise ConfigError(f"{data_dir.root}: has {CAMPAIGNS_MAX:,} campaigns, no more are possible")
-    content = msgspec.json.format(msgspec.json.encode(_File(VERSION, tuple(listings))))
-    try:
-        write_durably(data_dir.campaign_list, content)
-    except OSError as fault:
-        raise ConfigError(f"{data_dir.campaign_list}: cannot be written: {fault.strerror}") from fault
+    keep_json(data_dir.campaign_list, _File(VERSION, tuple(listings)))
 
 
 def note(data_dir: DataDir, line: Noted) -> None:

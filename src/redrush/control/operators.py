@@ -22,7 +22,7 @@ import msgspec
 from redrush.control.control_access import TOKEN_BYTES, load_token_if_any
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import stamp_of, write_durably
-from redrush.control.json_file import load_json
+from redrush.control.json_file import keep_json, load_json
 from redrush.core.identity.tickets import Ticket
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
@@ -91,10 +91,7 @@ def last_used(data_dir: DataDir) -> dict[str, str]:
 
 
 def _keep(data_dir: DataDir, operators: tuple[Operator, ...]) -> None:
-    try:
-        write_durably(data_dir.operators, msgspec.json.format(msgspec.json.encode(_File(operators))))
-    except OSError as fault:
-        raise ConfigError(f"{data_dir.operators}: cannot be written: {fault.strerror}") from fault
+    keep_json(data_dir.operators, _File(operators))
 
 
 def _digest(token: bytes) -> str:
