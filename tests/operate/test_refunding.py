@@ -14,10 +14,10 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.core.rush.sale_order import SaleOrder, State, Why
 from redrush.errors import RedrushError
+from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books
 from redrush.operate.refunding import find_refundable, give_back
 from redrush.operate.reissuing import Reissue
-from redrush.operate.sale_books import sale_book_of
 from redrush.records.postgres.sales import PostgresSaleBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from tests.conftest import Databases

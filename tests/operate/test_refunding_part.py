@@ -21,10 +21,10 @@ from redrush.core.rush.group import payment_of, rest_transfer
 from redrush.core.rush.sale_order import SaleOrder, State
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate import refunding_part
+from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books, book_of
 from redrush.operate.refunding import find_refundable
 from redrush.operate.refunding_part import REASON_SIGNS_MAX, PaidFor, Payment, find_payment, give_back_part
-from redrush.operate.sale_books import sale_book_of
 from redrush.ports.bill_book import BillBook, BillState, Change, Entry, KeptBill, NewBill
 from redrush.ports.packets import Booked, Packet, Stage
 from redrush.ports.records import RecordsFailed

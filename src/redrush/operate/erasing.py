@@ -20,8 +20,8 @@ from redrush.control.personal_data import PersonalData
 from redrush.control.sealing import load_sealed
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books, book_of
-from redrush.operate.sale_books import sale_book_of
 from redrush.ports.bill_book import FINAL, BillBook, BillState
 from redrush.ports.sale_book import SaleBook
 from redrush.records.sqlite.sales import SqliteSaleBook

@@ -20,8 +20,8 @@ from redrush.control.event import load_event
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.sale_order import SaleOrder, Why
 from redrush.errors import RedrushError
+from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books, book_of, refunds
-from redrush.operate.sale_books import sale_book_of
 from redrush.ports.sale_book import SaleBook
 from redrush.settle.selling.steps import sources_of
 

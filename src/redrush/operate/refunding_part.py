@@ -10,8 +10,7 @@ What is left of a packet when it ends goes into its sender's balance by itself. 
 that, and no more than what others have had of it.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from typing import Final
 
 import msgspec
@@ -21,12 +20,10 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.group import payment_of
 from redrush.core.rush.sale_order import State
 from redrush.errors import ConfigError, RedrushError
-from redrush.extras import require
+from redrush.operate.campaign_books import packet_book_of, sale_book_of
 from redrush.operate.paying import Books, Shown, book_of
-from redrush.operate.sale_books import sale_book_of
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, KeptBill, NotCovered
-from redrush.ports.packets import PacketBook, Stage
-from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.ports.packets import Stage
 from redrush.settle.paying.owners import refund_of
 from redrush.settle.selling.steps import sources_of
 
@@ -184,7 +181,7 @@ class _Opened:
                 raise RedrushError(f"{what} is {order.state}: what was paid for it goes back as a whole, or is back")
             return
         assert what.packet is not None
-        with _packet_book_of(self._books, self.campaign) as packets:
+        with packet_book_of(self._books, self.campaign) as packets:
             booked = None if packets is None else packets.find(what.packet)
         if booked is None:
             raise ConfigError(f"{what}: is in no book of packets")
@@ -193,19 +190,3 @@ class _Opened:
                 f"{what} is not over: what is left of it goes into its sender's balance then, and what others have had "
                 "of it can be given back from then on"
             )
-
-
-@contextmanager
-def _packet_book_of(books: Books, campaign: str) -> Iterator[PacketBook | None]:
-    """Open the book of packets; None: nobody ever sent one here."""
-    if books.deployment is not None:
-        require("scaled", "the packets of a deployment")
-        from redrush.records.postgres.packets import PostgresPacketBook  # noqa: PLC0415 - an extra
-
-        with closing(PostgresPacketBook(books.deployment.payments.records.read(), campaign)) as in_database:
-            yield in_database
-    elif books.data_dir.packets.exists():
-        with closing(SqlitePacketBook.open_path(books.data_dir.packets)) as book:
-            yield book
-    else:
-        yield None

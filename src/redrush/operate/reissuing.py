@@ -27,11 +27,11 @@ from redrush.control.campaigns import keeper_of_books
 from redrush.control.event import OpenTerms, load_event
 from redrush.core.money.payout_terms import Policy
 from redrush.errors import RedrushError
+from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.data_dir_reports import messages_to_winners
 from redrush.operate.messages import listed, message_book_of, send_again
 from redrush.operate.paying import Books, book_of, is_given_back, refund_again
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
-from redrush.operate.sale_books import sale_book_of
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.message_book import KeptMessage, MessageBook, MessageState, NewMessage
 from redrush.ports.sale_book import SaleOrder
