@@ -199,10 +199,22 @@ class PostgresServer:
             self.kill()
 
     def kill(self) -> None:
-        """End it as a crash would; nothing is written out."""
+        """End it as a crash would; nothing is written out, and no process of it answers one more query."""
         if self._process is not None:
+            serving = _children(self._process.pid)
             self._process.kill()
+            for pid in serving:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that this one has begun; none if it is gone, or the kernel does not say."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
 
 
 def _environment() -> dict[str, str]:
