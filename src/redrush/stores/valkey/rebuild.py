@@ -70,22 +70,29 @@ class SetRebuild:
         """
         keys = SetKeys(campaign_id, set_id)
         link, _ = await Link.connect(address, access or Access())
-        rebuild = cls(link, keys, set_id)
-        held = await read_held(link, keys)
-        if drop and held.terms is not None and not held.is_proven:
-            await rebuild._drop()
-            held = await read_held(link, keys)
-        if held.terms is not None:
-            epoch = held.terms.epoch
+        try:
+            rebuild = cls(link, keys, set_id)
+            await rebuild._begin(drop)
+        except BaseException:
             link.cut("not to be rebuilt")
-            raise StoreConflict(f"{address} holds set {keys.name} under epoch {epoch}: nothing is to be rebuilt")
-        begun = (("REPLICAOF", "NO", "ONE"), ("HSET", keys.meta, RESTORING, "1"), ("HSETNX", keys.meta, "seq", "0"))
-        for reply in await rebuild._ask(*begun):
-            if isinstance(reply, ReplyFault):
-                link.cut("not to be rebuilt")
-                raise StoreUnavailable(f"{address}: {reply}")
-        await load(link, keys, rebuild._library)
+            raise
         return rebuild
+
+    async def _begin(self, drop: bool) -> None:
+        address = self._link.address
+        held = await read_held(self._link, self._keys)
+        if drop and held.terms is not None and not held.is_proven:
+            await self._drop()
+            held = await read_held(self._link, self._keys)
+        if held.terms is not None:
+            name, epoch = self._keys.name, held.terms.epoch
+            raise StoreConflict(f"{address} holds set {name} under epoch {epoch}: nothing is to be rebuilt")
+        meta = self._keys.meta
+        begun = (("REPLICAOF", "NO", "ONE"), ("HSET", meta, RESTORING, "1"), ("HSETNX", meta, "seq", "0"))
+        for reply in await self._ask(*begun):
+            if isinstance(reply, ReplyFault):
+                raise StoreUnavailable(f"{address}: {reply}")
+        await load(self._link, self._keys, self._library)
 
     async def enter(self, journal: Iterable[LogRecord]) -> int:
         """Enter the records in order, from the first on; return the seq of the last.

@@ -76,6 +76,13 @@ class Search:
         Takes at most a few CONNECT_S. Raises ServerMisconfigured if one of them is.
         """
         try:
+            await self._ask_all(addresses, epoch_min)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _ask_all(self, addresses: Sequence[Address], epoch_min: int) -> None:
+        try:
             for address in addresses:
                 self._begin(address)
             redirects = 0
@@ -88,9 +95,6 @@ class Search:
                     redirects += 1
                     if redirects <= MOVED_MAX:
                         self._begin(moved_to)
-        except BaseException:
-            self.close()
-            raise
         finally:
             for task in self._asked.values():
                 task.cancel()
