@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.bank import Bank
-from tests.browser.chromium import chromium
+from tests.browser.chromium import Chromium
 from tests.browser.event import Event
 from tests.browser.visitor import Visitor
 
@@ -15,21 +15,16 @@ Visit = Callable[..., Visitor]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def running_chromium() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(),
-            ignore_default_args=["--disable-back-forward-cache"],
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-            ],
-        )
-        yield browser
-        browser.close()
+        running = Chromium(playwright)
+        yield running
+        running.browser.close()
+
+
+@pytest.fixture
+def browser(running_chromium: Chromium) -> Browser:
+    return running_chromium.browser
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from redrush.control.switch_log import entries_of
 from redrush.operate.drafts import Drafts
 from redrush.processes.loopback import free_port
 from tests.browser.axe import faults_of
+from tests.browser.chromium import close
 from tests.browser.visitor import DESKTOP, NETWORK, PATIENCE_MS, PHONE
 from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
 from tests.console.test_console_pages import DRAW
@@ -107,7 +108,7 @@ class Operator:
         self.troubles = [one for one in self.troubles if NETWORK not in one]
 
     def leave(self) -> None:
-        self.context.close()
+        close(self.context)
         assert not self.troubles, self.troubles
 
 

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 from redrush.core.money.currency import EXPONENTS
 from redrush.page.content import SIGNS
 from redrush.page.document import qr_library
+from tests.browser.chromium import close
 from tests.client.policy_cases import TABLE
 
 pytestmark = pytest.mark.browser
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.browser
 def blank(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
     yield page
-    page.close()
+    close(page.context)
 
 
 def load(page: Page, name: str, *exported: str) -> None:

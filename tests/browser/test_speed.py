@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.browser.chromium import close
 from tests.browser.event import QUICK, Event, rush
 from tests.browser.kinds import SOUNDS
 from tests.browser.trace import COMMIT, SLOWER, Hands, Noted, noting
@@ -96,7 +97,7 @@ def blank_visit(browser: Browser, address: str, directory: Path) -> Noted:
     with noting(browser, page, directory / "trace.json") as noted:
         hands.visit(address)
         page.wait_for_timeout(1_500)
-    context.close()
+    close(context)
     return noted[0]
 
 

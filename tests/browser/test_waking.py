@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Route
 
 from redrush.gate.page_view import MOMENT
+from tests.browser.chromium import close
 
 pytestmark = pytest.mark.browser
 
@@ -34,4 +35,4 @@ def test_a_link_with_a_ticket_opens_once_the_campaign_is_awake(browser: Browser,
     assert page.url == (LINK if scripts else LINK.partition("#")[0]), "the ticket is still there to be read"
     assert [one for one in troubles if "Failed to load" not in one] == []
     assert set(asked) == {LINK.partition("#")[0]}, "nothing else was asked for"
-    context.close()
+    close(context)

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from playwright.sync_api import Browser, ConsoleMessage, Request
 
+from tests.browser.chromium import close
 from tests.browser.event import Event
 
 PHONE: Final = {"width": 390, "height": 844}
@@ -122,5 +123,5 @@ class Visitor:
 
     def leave(self) -> None:
         """Close the browser's window; fails the test for whatever went wrong in it."""
-        self.context.close()
+        close(self.context)
         assert not self.troubles, self.troubles

@@ -1,9 +1,8 @@
 """Sessions of people who have logged in, and how often somebody may try to.
 
-A session is 256 random bits in a cookie, of which the server keeps the hash. It ends after `IDLE_S` without a request,
-`WHOLE_S` after its login, and whenever its person logs out, gets another role, password or second factor, or is
-removed. They are in a file, so
-that a console that is started again does not throw everybody out.
+A session is 256 random bits in a cookie, of which the server keeps the hash. It ends after `IDLE_S` without a
+request, `WHOLE_S` after its login, and whenever its person logs out, gets another role, password or second factor, or
+is removed. They are in a file, so that a console that is started again does not throw everybody out.
 """
 
 import hashlib
