@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from redrush.resting import rest
+from tests.patience import PATIENCE_S
 
 #: A loop's clock may count in whole milliseconds, so a timer of it may end that much early.
 LOOP_TICK_S: Final = 0.001
@@ -19,5 +20,5 @@ async def test_a_rest_is_over_after_its_time() -> None:
 async def test_a_rest_is_cut_short() -> None:
     wake = asyncio.Event()
     asyncio.get_running_loop().call_soon(wake.set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await rest(3_600, wake)

@@ -15,6 +15,7 @@ import pytest
 from redrush.processes.server import ServerProcess
 from tests.campaigns import a_round, campaign
 from tests.cli.test_commands import Run, is_one_sentence, run
+from tests.patience import PATIENCE_S
 
 __all__ = ["run"]
 
@@ -27,7 +28,6 @@ description = "no queries"
 settings = { "sampling.non_core" = 0 }
 """,
 )
-START_DEADLINE_S = 30.0
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def data(run: Run, tmp_path: Path) -> str:
 def _server(directory: Path, *options: str) -> Iterator[ServerProcess]:
     command = [sys.executable, "-m", "redrush", "serve", str(directory / "c.toml"), "--data", str(directory / "d")]
     server = ServerProcess([*command, "--port", "0", *(options or ("--control-port", "0"))], directory / "log")
-    server.start(START_DEADLINE_S)
+    server.start(PATIENCE_S)
     try:
         yield server
     finally:

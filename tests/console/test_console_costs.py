@@ -21,6 +21,7 @@ from tests.campaigns import OFF, a_round, campaign
 from tests.console.console_world import BASE, FAR_S, OURS, PASSWORD, QUICK
 from tests.console.test_console_soak import PEOPLE, console_of
 from tests.gate.world import read_answer, request
+from tests.patience import PATIENCE_S
 
 RUN_S: Final = int(os.environ.get("REDRUSH_CONSOLE_SOAK_S", "120"))
 TURNS: Final = 12
@@ -28,7 +29,6 @@ TURNS: Final = 12
 CLAIMS_PER_S: Final = 400
 CONNECTIONS: Final = 8
 RATIO_MAX: Final = 1.05
-START_MAX_S: Final = 60.0
 
 
 async def claims_on_one(port: int, tickets: list[str], from_s: float, every_s: float) -> list[float]:
@@ -87,7 +87,7 @@ async def test_a_crowd_feels_nothing_of_twenty_operators_who_look(tmp_path: Path
     gate, console = free_port(), free_port()
     command = [sys.executable, "-m", "redrush", "serve", str(tmp_path / "c.toml"), "--data", str(tmp_path / "d")]
     server = ServerProcess([*command, "--port", str(gate), "--control-port", "0"], tmp_path / "log")
-    server.start(START_MAX_S)
+    server.start(PATIENCE_S)
     try:
         data_dir = DataDir(tmp_path / "d")
         tickets = [line.split("\t")[1] for line in plan_tickets(data_dir, users, None, "2h", FAR_S).lines()]

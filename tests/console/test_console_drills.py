@@ -9,6 +9,7 @@ import pytest
 
 from tests.campaigns import a_round, campaign
 from tests.console.console_world import get, post, without_server
+from tests.patience import PATIENCE_S
 
 QUIET: Final = campaign(a_round("r1", "1.00", 10, opens="2090-01-01T00:00:00Z"))
 
@@ -82,7 +83,7 @@ async def test_a_drill_is_begun_ended_and_what_became_of_it_is_kept(tmp_path: Pa
         assert begun["running"]["drill"] == "hot-user"
         assert "being played" in (await post(olga, "/drills/overload", 409))["detail"]
         assert "hot-user" in (await vera.get("/drills")).text
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while (await olga.delete("/api/v1/drills")).status_code != 204:
                 await asyncio.sleep(0.05)
         (one,) = await played(olga)

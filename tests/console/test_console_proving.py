@@ -28,6 +28,7 @@ from tests.campaigns import OFF, campaign
 from tests.conftest import Databases
 from tests.console.console_world import FAR_S, World, get, post, with_server, without_server
 from tests.gate.world import request
+from tests.patience import PATIENCE_S
 
 NOW_US: Final = 1_000_000_000_000
 DEPLOYMENT: Final = """\
@@ -46,7 +47,7 @@ async def win(world: World, *users: str) -> None:
         ticket = next(plan_tickets(world.data_dir, [user], None, "2h", FAR_S).lines()).split("\t")[1]
         answer = await world.ask(request("POST", "/v1/rounds/r1/grab", ticket))
         assert answer.json["outcome"] == "granted"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         last = f"r1:{len(users) - 2}" if len(users) > 1 else ""
         while not (await world.desk.look_up(None, lambda found: found.page(["r1"], last, 200)))[0]:
             await asyncio.sleep(0.02)
@@ -187,7 +188,7 @@ async def test_what_buyers_hold_stands_apart_from_what_they_have_and_all_adds_up
         assert (await stock())["held"] == 2
         given_back = await world.ask(request("DELETE", f"/v1/holds/{grants[0][1]}", grants[0][0]))
         assert given_back.status == 200, given_back.raw
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (told := await stock())["held"] != 1:
                 await asyncio.sleep(0)
         assert (told["granted"], told["in_play"]) == (0, 4)
@@ -411,7 +412,7 @@ async def test_a_reconciliation_is_begun_and_told(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("olga") as olga:
         await win(world, "ann")
         assert (await post(olga, "/reconciliation", 202))["running"]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while (found := await get(olga, "/reconciliation"))["running"]:
                 await asyncio.sleep(0.05)
         assert found["report"]["ok"]

@@ -16,6 +16,7 @@ from redrush.api.accounts import Role
 from redrush.api.seals import Refused
 from redrush.api.sets import SetAsked, SetVerb
 from tests.console.console_world import without_server
+from tests.patience import PATIENCE_S
 
 OLGA: Final = Actor(name="olga", role=Role.OPERATOR, address="127.0.0.1", session="x")
 ANNA: Final = Actor(name="anna", role=Role.ADMIN, address="127.0.0.1", session="y")
@@ -67,12 +68,12 @@ async def test_a_rebuild_that_is_refused_breaks_no_glass_and_uses_no_token(
             await orders.confirm(OLGA, second.token, "its disks too", "s2", break_glass=True)
         assert (steering.glass(), [line.what for line in world.desk.diary.lines()]) == ([], before)
         ended.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await orders.listed(None))["rebuilt"]["running"]:
                 await asyncio.sleep(0.01)
         await orders.confirm(OLGA, second.token, "its disks too", "s2", break_glass=True)
         assert [one["what"] for one in steering.glass()] == ["rebuild s2 a:1"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await orders.listed(None))["rebuilt"]["running"]:
                 await asyncio.sleep(0.01)
         assert (await orders.listed(None))["rebuilt"]["said"] == "s2 is back"

@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from redrush.processes.loopback import free_port
+from tests.patience import PATIENCE_S
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-START_DEADLINE_S = 20.0
 ANSWER_DEADLINE_S = 15.0
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -151,7 +151,7 @@ def _running(command: Sequence[str], port: int, directory: Path) -> Iterator[Fro
         process = stack.enter_context(subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT))
         stack.callback(process.terminate)
         front = Front(port)
-        deadline_s = time.monotonic() + START_DEADLINE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while not _answers(front):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 said.seek(0)

@@ -41,9 +41,7 @@ from redrush.ports.store import (
 )
 from redrush.stores.memory import MemoryStore
 from tests.gate.world import OPENS_US, RECEIPT_RING, SECOND_US, TICKET_RING, ManualClock, rounds_of
-
-WAIT_MAX_S = 20.0
-"""Longest that a test may wait for all it waits for."""
+from tests.patience import PATIENCE_S
 
 
 class RemoteStore:
@@ -342,7 +340,7 @@ async def many_sets(
     """Rounds r1, open from `OPENS_US` for a minute, and r2 an hour later, divided over the sets."""
     event = ManySets(names, packets, release_per_s)
     try:
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             yield event
     finally:
         for gate in event.running:

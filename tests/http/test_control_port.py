@@ -17,6 +17,7 @@ from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
 from tests.campaigns import a_round, campaign
 from tests.gate.world import Answer, read_answer, request, to_this_machine
+from tests.patience import PATIENCE_S
 
 TEXT = campaign(a_round("r1", "1.00", 1))
 FAR_S = 4_000_000_000
@@ -115,14 +116,14 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
         await _ask(ports["gate"], request("POST", "/v1/rounds/r1/grab", line.split("\t")[1]))
         await embedded.event.recorder.caught_up()
         problems = ("redrush_reconcile_problems", ())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (await _samples(ports["control"]))["redrush_reconcile_compared_total", ()] < 1:
                 await asyncio.sleep(0.05)
         assert (await _samples(ports["control"]))[problems] == 0
         with closing(apsw.Connection(str(tmp_path / "d" / "records.db"))) as outside:
             outside.execute("UPDATE grants SET amount_minor = 1")
             assert outside.changes() == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await _samples(ports["control"]))[problems] == 0:
                 await asyncio.sleep(0.05)
         assert readings_of(embedded.event.readings())["reconcile.problems"] >= 1

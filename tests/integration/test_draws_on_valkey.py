@@ -19,9 +19,9 @@ from tests.gate.draws import KEY, OPENS_US, SECOND_US, body_of, draw_campaign, p
 from tests.gate.sets import Asking
 from tests.gate.world import RECEIPT_RING, TICKET_RING
 from tests.integration.valkey_sets import CAMPAIGN, nothing_lacks, servers
+from tests.patience import PATIENCE_S
 
 SETS = ("s1", "s2")
-PATIENCE_S = 30.0
 PRIZES = [
     prize("phone", 4, spread=True),
     prize("lamp", 12, (1, 4), otherwise="cup"),

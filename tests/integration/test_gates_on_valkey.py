@@ -20,11 +20,11 @@ from redrush.stores.valkey import ValkeyStore, establish_set
 from tests.gate.sets import Asking
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of
 from tests.integration.valkey_sets import CAMPAIGN, nothing_lacks, servers
+from tests.patience import PATIENCE_S
 
 PACKETS = 400
 USERS = 1_200
 KILLS = 3
-PATIENCE_S = 30.0
 SETS = ("s1", "s2")
 
 

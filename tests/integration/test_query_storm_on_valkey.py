@@ -18,7 +18,8 @@ from redrush.http.reader import Limits
 from redrush.stores.valkey import ValkeyStore, establish_set
 from tests.gate.sets import Asking
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of
-from tests.integration.valkey_sets import CAMPAIGN, PATIENCE_S, servers
+from tests.integration.valkey_sets import CAMPAIGN, servers
+from tests.patience import PATIENCE_S
 
 SETS = ("s1", "s2")
 PACKETS = 400

@@ -17,10 +17,10 @@ from tests.conftest import Databases
 from tests.gate.world import rounds_of
 from tests.integration.test_gates_on_valkey import PACKETS, Gate
 from tests.integration.valkey_sets import CAMPAIGN, granted_in_log, servers, until
+from tests.patience import PATIENCE_S
 
 USERS = 1_200
 TURN_USERS = 100
-PATIENCE_S = 40.0
 EPOCH = 7
 
 

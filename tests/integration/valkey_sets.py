@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
+
+import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.address import Address
@@ -15,6 +18,7 @@ from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
+from tests.patience import PATIENCE_S
 
 CAMPAIGN: Final = "cny2027"
 SET: Final = "s1"
@@ -24,9 +28,6 @@ AT_US: Final = 1_800_000_000_000_000
 BIG_POT: Final = Slots(1_000, 1_000_000)
 
 Result = TypeVar("Result")
-
-PATIENCE_S: Final = 20.0
-"""Until something that a test waits for must have happened; seconds at worst when the machine is busy."""
 
 
 @asynccontextmanager
@@ -103,6 +104,19 @@ async def connected(*addresses: Address) -> AsyncIterator[ValkeyStore]:
         yield store
     finally:
         await store.close()
+
+
+async def cannot_connect(why: str, address: Address, access: Access | None = None) -> None:
+    """Return when a store that connects there is refused with these words, a pattern. A busy server may take longer to
+    say so than the store waits; then it is waited for longer."""
+    within_s = 0.2
+    while True:
+        with pytest.raises(StoreUnavailable) as refused:
+            await ValkeyStore.connect([address], CAMPAIGN, SET, access=access, within_s=within_s)
+        if re.search(why, str(refused.value)):
+            return
+        assert within_s < PATIENCE_S, refused.value
+        within_s *= 4
 
 
 async def persistently(call: Callable[[], Awaitable[Result]]) -> Result:

@@ -22,6 +22,7 @@ from redrush.stores.valkey import Terms, ValkeyStore
 from redrush.wiring.set_stores import open_stores
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
+from tests.patience import PATIENCE_S
 
 DEPLOYMENT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
 
@@ -41,7 +42,7 @@ def claim_once(machines: Machines) -> tuple[Terms, PotState]:
     async def claim() -> tuple[Terms, PotState]:
         (store,) = (await open_stores(machines.deployment, "proxied", Duty.GATE)).values()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while await _is_away(store):
                     await asyncio.sleep(0.05)
                 await store.claim(claims_of("r1", ["ann"]), 1_000_000)

@@ -13,6 +13,7 @@ import pytest
 
 from redrush.processes.child import DEATHS_AT_START_MAX, LOG_BYTES_MAX, Child, ChildFailed, ChildSpec, State
 from redrush.watch.log import server_log
+from tests.patience import PATIENCE_S
 
 LIVES = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).touch(); signal.pause()"
 
@@ -56,7 +57,7 @@ async def _child(
 
 
 async def _until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():
             await asyncio.sleep(0.01)
 

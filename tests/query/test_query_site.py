@@ -29,6 +29,7 @@ from redrush.records.postgres import PostgresRecords
 from tests import openapi
 from tests.conftest import Databases
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
+from tests.patience import PATIENCE_S
 from tests.settle.event import OPENS_US, campaign_of
 from tests.stopping import stopped
 
@@ -65,7 +66,7 @@ class Site:
         ticket = sign_ticket(TICKET_RING, user, OPENS_US // 1_000_000 + 60) if user else None
         writer.write(request("GET", path, ticket))
         received = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (parsed := read_answer(received)) is None:
                 received += await reader.read(65_536)
         writer.close()
@@ -168,7 +169,7 @@ def test_records_that_are_away_are_503_and_found_again_when_they_are_back(own_po
                 assert (away.status, "retry-after" in away.headers) == (503, True)
             assert (await site.ask("/livez")).status == 200
             own_postgres.start()
-            async with asyncio.timeout(10):  # its first answers may take longer than is waited for
+            async with asyncio.timeout(PATIENCE_S):  # its first answers may take longer than is waited for
                 while (found := await site.ask("/v1/grants", "ann")).status == 503:
                     await asyncio.sleep(0.1)
             assert len(found.json["grants"]) == 1
@@ -201,7 +202,7 @@ async def test_a_database_that_hangs_is_told_at_once_makes_the_process_unready_a
     await asyncio.to_thread(own_postgres.start)
     await asyncio.to_thread(record, own_postgres.dsn(), "s1", 1, "r1", 0, ["ann"])
 
-    async with asyncio.timeout(30), serving(own_postgres.dsn(), query_max_s=0.2) as site:
+    async with asyncio.timeout(PATIENCE_S), serving(own_postgres.dsn(), query_max_s=0.2) as site:
         (dependency,) = site.queries.dependencies
         assert len((await site.ask("/v1/grants", "ann")).json["grants"]) == 1
         assert site.queries.why_not_ready() is None

@@ -28,6 +28,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.providers import Connected, connected
 from redrush.wiring.sandbox_faces import FACES, face_of, write_payments_file
 from tests.cli.test_commands import Run, is_one_sentence, run
+from tests.patience import PATIENCE_S
 from tests.settle.test_payments import Won
 
 __all__ = ["run"]
@@ -94,7 +95,7 @@ async def paid(tmp_path: Path, name: str, faults: dict[str, float], *, winners: 
     payments.start()
     try:
         book.make([payout(name, winner) for winner in range(winners)], NOW_US())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await sold_and_given_back(payments, bank, name)
             while not all(bill.is_final for bill in book.listed()):
                 await asyncio.sleep(0.02)

@@ -14,6 +14,7 @@ from redrush.ports.provider import Absent, Accepted, Bill, Done, Forged, Notice,
 from redrush.providers.sandbox.bank import Bank
 from redrush.providers.sandbox.remote import SECRET, TERMS, SandboxLink, SandboxNotices, SandboxPayOut
 from redrush.sandbox.server import Sandbox
+from tests.patience import PATIENCE_S
 
 NOON_US = 1_800_000_000_000_000
 HASTY = msgspec.structs.replace(TERMS, deadline_s=0.3)
@@ -71,7 +72,7 @@ def play(story: Callable[[World], Awaitable[None]], **options: float) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.005)
 

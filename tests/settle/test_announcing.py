@@ -10,6 +10,7 @@ from redrush.core.rush.message import MessageTerms
 from redrush.ports.store import Granted
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.messages.announcing import Announcer
+from tests.patience import PATIENCE_S
 
 AT_US = 1_800_000_000_000_000
 MAIL, APP = MessageTerms(by="mail"), MessageTerms(by="app")
@@ -47,7 +48,7 @@ async def test_a_notifier_that_is_new_while_a_page_is_read_tells_who_won_before(
     announcer = Announcer(lambda: book, sealed.campaign, [MAIL], sealed.amounts, read, lambda: AT_US)
     running = asyncio.create_task(announcer.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await told("mail", 10)
             log.append(Granted(11, "r1", 10, ("late",), AT_US))
             await told("app", 11)

@@ -9,9 +9,9 @@ from redrush.errors import RedrushError
 from redrush.ports.store import Given, StoreFailed, Taken
 from redrush.settle.closing import Closer, Moved, close_pot
 from redrush.stores.memory import MemoryStore
+from tests.patience import PATIENCE_S
 from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
-TIMEOUT_S = 20.0
 NEXT, RETURN = Leftover.NEXT, Leftover.RETURN
 
 
@@ -74,7 +74,7 @@ async def moves(store: MemoryStore) -> list[tuple[str, str, tuple[Slots, ...]]]:
 
 async def close_all(store: MemoryStore, campaign: Campaign, clock: SetClock) -> list[RedrushError]:
     faults: list[RedrushError] = []
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await Closer(store, campaign, clock, sleep=clock.sleep, on_fault=faults.append).run()
     return faults
 
@@ -175,7 +175,7 @@ def test_nothing_is_taken_before_accepted_claims_are_decided() -> None:
             if round_id == "r1":
                 await rush(store, campaign.rounds[0], users=4)
 
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await Closer(store, campaign, clock, drain=drain, sleep=clock.sleep).run()
         assert drained == [(round_.id, round_.closes_us) for round_ in campaign.rounds]
         assert (await store.state("r1")).claimed_ever == 4
@@ -190,7 +190,7 @@ def test_who_gets_leftover_is_told() -> None:
         store = await opened_store(campaign, claims=(10,))
         clock = SetClock()
         told: list[str] = []
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await Closer(store, campaign, clock, moved=told.append, sleep=clock.sleep).run()
         assert told == [RETURNED_POT]  # r1 had nothing left for r2
 
@@ -227,7 +227,7 @@ def test_a_closer_that_waits_can_be_stopped() -> None:
 
         closer = Closer(store, campaign, SetClock(), sleep=sleep)
         task = asyncio.create_task(closer.run())
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await asleep.wait()
             closer.stop()
             await task

@@ -11,9 +11,9 @@ from redrush.ports.notifier import Message, Told
 from redrush.ports.provider import Accepted, Rejected, Terms
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.messages.courier import Courier
+from tests.patience import PATIENCE_S
 
 AT_US = 1_800_000_000_000_000
-PATIENCE_S = 20.0
 
 
 class Foreign:

@@ -15,9 +15,9 @@ from redrush.ports.notifier import Message, Told
 from redrush.ports.provider import Accepted, Terms
 from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.settle.messages.courier import Courier
+from tests.patience import PATIENCE_S
 
 AT_US: Final = 1_800_000_000_000_000
-PATIENCE_S: Final = 60.0
 AT_ONCE: Final = 3
 MESSAGES: Final = 8
 

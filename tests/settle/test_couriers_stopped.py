@@ -21,11 +21,11 @@ from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.hiding import running_s
 from redrush.settle.messages.courier import Courier
 from tests.conftest import Databases
+from tests.patience import PATIENCE_S
 from tests.records.test_postgres_bills import lapse
 
 AT_US: Final = 1_800_000_000_000_000
 HOUR_S: Final = 3_600
-PATIENCE_S: Final = 60.0
 
 Books = tuple[MessageBook, MessageBook, Callable[[], None]]
 """Of two processes, and what lets the second have its turn."""

@@ -11,6 +11,7 @@ from redrush.core.sets.division import Division, SetPlace
 from redrush.ports.store import Claimed, Granted, PotTerms, StoreUnavailable, claims_of
 from redrush.settle.honouring import LOOKED_UP_AT_ONCE, Honour, Honoured, Honouring
 from redrush.stores.memory import MemoryStore
+from tests.patience import PATIENCE_S
 from tests.settle.event import campaign_of
 
 AT_US = 1_800_000_000_000_000
@@ -54,7 +55,7 @@ async def test_receipts_are_looked_up_together_and_each_is_told_by_its_line() ->
 
     honouring = Honouring(campaign, amounts, KEYS, Division(campaign, [SetPlace("s1")]), {"s1": store}, enter)
     told: dict[int, Honoured] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await honouring.honour_all(lines, told.__setitem__)
     outcomes = [told[line].outcome for line in sorted(told)]
     assert sorted(told) == list(range(2, len(lines) + 1))

@@ -13,13 +13,13 @@ from redrush.settle.closing import close_pot
 from redrush.settle.joining import HEARD_US, Joining, join, joinings_of
 from redrush.settle.opening import PotOpener
 from redrush.settle.sweeping import GRACE_US, SetsCloser
+from tests.patience import PATIENCE_S
 from tests.settle.event import OPENS_US, SECOND_US, campaign_of
 from tests.settle.many_sets import SetClock, Sets, every_set, left_by_set, opened_sets
 from tests.settle.test_closing import DyingStore, opened_store
 
 ADDED = Added(round="r1", slots=Slots(15, 4), total_minor=70, seed="00", amounts_sha256="ab" * 32)
 CLOSES_US = OPENS_US + 60 * SECOND_US
-TIMEOUT_S = 20.0
 
 
 async def _left(store: DyingStore) -> dict[str, int]:
@@ -65,7 +65,7 @@ def test_added_packets_come_to_where_the_others_are_whatever_breaks_off(
 async def _opened(sets: Sets, campaign: Campaign, clock: SetClock, joining: list[Joining]) -> None:
     division = Division(campaign, [SetPlace(set_id) for set_id in sets])
     opener = PotOpener(sets, campaign, division, clock, warm_up_us=0, on_fault=_raise, joining=joining)
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await opener.run()
 
 

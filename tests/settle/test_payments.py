@@ -24,6 +24,7 @@ from redrush.settle.paying import steps
 from redrush.settle.paying.owners import UNHEARD_MAX_S
 from redrush.settle.paying.payments import Payments
 from redrush.settle.paying.teller import RUSH_CALLS_PER_S, Provider
+from tests.patience import PATIENCE_S
 
 TERMS = Terms(
     currency="CNY", calls_per_s=5_000, queries_per_s=5_000, longest_silence_s=0.05, deadline_s=2.0,
@@ -122,7 +123,7 @@ async def charge_of(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -539,6 +540,6 @@ async def test_in_a_rush_who_waits_to_pay_is_served_and_payouts_go_on_at_a_trick
         begun = sum(bill.state is not BillState.NEW for bill in one.book.listed(kind="payout"))
         assert 1 <= begun <= 1 + RUSH_CALLS_PER_S * took_s, "never at a standstill"
         rushing[0] = False
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while one.book.listed(kind="payout", states=[state for state in BillState if state is not BillState.DONE]):
                 await asyncio.sleep(0.05)

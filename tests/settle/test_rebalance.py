@@ -12,11 +12,11 @@ from redrush.ports.store import Grant, Held, PotTerms
 from redrush.settle import rebalance
 from redrush.settle.rebalance import COMPLETE_AGAIN_US, LAST_MOVE_US, TELL_AGAIN_US, PotRebalancer, Rebalancer
 from redrush.stores.memory import MemoryStore
+from tests.patience import PATIENCE_S
 from tests.settle.breakable import BreakableStore, HeardLine
 from tests.settle.event import campaign_of
 from tests.settle.many_sets import SetClock, Sets, claim_all, every_set, left_by_set, opened_sets, places
 
-TIMEOUT_S = 20.0
 LOOK_US = 50_000
 
 
@@ -50,7 +50,7 @@ def in_world(scenario: Callable[[World], Awaitable[None]]) -> Callable[[], None]
     def test() -> None:
         async def run() -> None:
             campaign, _ = campaign_of(30, 6)
-            async with asyncio.timeout(TIMEOUT_S), opened_sets(campaign, 3) as sets:
+            async with asyncio.timeout(PATIENCE_S), opened_sets(campaign, 3) as sets:
                 world = World(campaign, sets)
                 try:
                     await scenario(world)
@@ -150,7 +150,7 @@ def sold_out_with_holds(scenario: Callable[[World], Awaitable[None]]) -> Callabl
     def test() -> None:
         async def run() -> None:
             campaign, _ = campaign_of(30, 6)
-            async with asyncio.timeout(TIMEOUT_S), opened_sets(campaign, 3) as sets:
+            async with asyncio.timeout(PATIENCE_S), opened_sets(campaign, 3) as sets:
                 world = World(campaign, sets)
                 await held_world(world)
                 await scenario(world)
@@ -190,7 +190,7 @@ async def test_a_hold_that_comes_back_between_two_readings_does_not_count_twice(
     assert await third.store.take("r1", 1, "rebalance:r1:x:s9")
     go_on = third.stand_still("state")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rebalance, "LOOK_WAIT_S", TIMEOUT_S)
+        patch.setattr(rebalance, "LOOK_WAIT_S", PATIENCE_S)
         looking = asyncio.create_task(world.rebalancer.look())
         while first.calls[-1:] != ["state"]:
             await asyncio.sleep(0)
@@ -359,7 +359,7 @@ def test_under_random_faults_no_slot_is_lost_or_doubled_and_all_are_sold(seed: i
         rng = random.Random(seed)
         campaign, _ = campaign_of(rng.randrange(1, 200))
         directory = tmp_path if seed % 4 == 0 else None
-        async with asyncio.timeout(4 * TIMEOUT_S), opened_sets(campaign, rng.randrange(2, 6), directory) as sets:
+        async with asyncio.timeout(4 * PATIENCE_S), opened_sets(campaign, rng.randrange(2, 6), directory) as sets:
             world = World(campaign, sets)
             break_down(sets, rng, fault_rate=0.2)
             assert await sell(world, rng, looks=500) <= campaign.rounds[0].slots.count
@@ -410,7 +410,7 @@ async def sell(world: World, rng: random.Random, looks: int) -> int:
 def test_a_rebalancer_watches_open_rounds_and_tells_every_set() -> None:
     async def run() -> None:
         campaign, _ = campaign_of(30, 6)
-        async with asyncio.timeout(TIMEOUT_S), opened_sets(campaign, 3) as sets:
+        async with asyncio.timeout(PATIENCE_S), opened_sets(campaign, 3) as sets:
             clock = SetClock(campaign.rounds[0].opens_us - 1)
             lines = {set_id: HeardLine() for set_id in sets}
             lines["s2"].away = True

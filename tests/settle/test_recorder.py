@@ -21,9 +21,9 @@ from redrush.settle.reconcile import reconcile
 from redrush.settle.recorder import RULE, Recorder
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE_S
 from tests.settle.event import campaign_of, open_pots, rush, write_terms
 
-TIMEOUT_S = 20.0
 KILLS = 6
 
 Terms = tuple[Campaign, "array[int]"]
@@ -52,13 +52,13 @@ async def running(recorder: Recorder, *, drain: bool = True) -> AsyncIterator[Re
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():
             await asyncio.sleep(0.005)
 
 
 async def within(awaitable: Awaitable[None]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         await awaitable
 
 

@@ -22,9 +22,9 @@ from redrush.settle import recorder as recorder_module
 from redrush.settle.recorder import Recorder
 from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
+from tests.patience import PATIENCE_S
 from tests.settle.event import campaign_of, open_pots, rush
 
-TIMEOUT_S = 30.0
 KILLS = 4
 
 Terms = tuple[Campaign, "array[int]"]
@@ -50,7 +50,7 @@ class TrimmedStore(MemoryStore):
 
     def _recorded(self) -> int:
         assert self._dsn is not None
-        deadline_s = time.monotonic() + TIMEOUT_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             # The server may have been killed right after the commit, and be on its way back.
             try:
@@ -80,7 +80,7 @@ async def running(recorder: Recorder) -> AsyncIterator[None]:
 
 async def all_recorded(recorder: Recorder) -> None:
     """Return when everything is recorded, through faults."""
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await recorder.caught_up()
@@ -212,7 +212,7 @@ def test_the_event_goes_on_while_postgres_is_away_and_the_log_drains_afterwards(
             held = store.trimmed
             own_postgres.stop()
             await rush(store, terms[0].rounds[0], users=9_000, prefix="away")
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await failed.wait()
             assert (store.trimmed, recorder.lag) == (held, store.last_seq() - held)
             own_postgres.start()

@@ -9,11 +9,10 @@ from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.errors import RedrushError
 from redrush.settle.rebalance import PotRebalancer
 from redrush.settle.sweeping import GRACE_US, SetsCloser
+from tests.patience import PATIENCE_S
 from tests.settle.breakable import BreakableStore
 from tests.settle.event import campaign_of
 from tests.settle.many_sets import SetClock, Sets, claim_all, every_set, left_by_set, opened_sets, places
-
-TIMEOUT_S = 20.0
 
 
 class World:
@@ -51,7 +50,7 @@ def in_world(scenario: Callable[[World], Awaitable[None]]) -> Callable[[], None]
     def test() -> None:
         async def run() -> None:
             campaign, _ = campaign_of(30, 6, 3)
-            async with asyncio.timeout(TIMEOUT_S), opened_sets(campaign, 3) as sets:
+            async with asyncio.timeout(PATIENCE_S), opened_sets(campaign, 3) as sets:
                 await scenario(World(campaign, sets))
                 assert len(await places(sets)) == 39
 
@@ -190,7 +189,7 @@ def test_closers_and_rebalancers_at_once_under_random_faults_settle_every_round(
         campaign, _ = campaign_of(*(rng.randrange(1, 60) for _ in range(3)))
         count = rng.randrange(2, 5)
         directory = tmp_path if seed % 4 == 0 else None
-        async with asyncio.timeout(4 * TIMEOUT_S), opened_sets(campaign, count, directory) as sets:
+        async with asyncio.timeout(4 * PATIENCE_S), opened_sets(campaign, count, directory) as sets:
             world = World(campaign, sets)
             for store in sets.values():
                 store.rng, store.fault_rate = random.Random(rng.random()), 0.15

@@ -17,8 +17,8 @@ from redrush.wiring.embedded import Embedded, Ports
 from tests import openapi
 from tests.campaigns import OFF, a_round, campaign
 from tests.gate.world import Answer, read_answer, request
+from tests.patience import PATIENCE_S
 
-PATIENCE_S = 20.0
 JSON = ("Content-Type: application/json",)
 SECOND_US = 1_000_000
 

@@ -17,6 +17,7 @@ from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.wiring.embedded import Embedded, Ports
 from tests.campaigns import OFF, a_round, campaign
 from tests.mail_server import Mailbox
+from tests.patience import PATIENCE_S
 from tests.wiring.group_world import People
 
 SECRET = signing.secret_of(b"s" * 32)
@@ -109,7 +110,7 @@ class World:
             book.close()
 
     async def until(self, there: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not there():
                 await asyncio.sleep(0.02)
 

@@ -20,6 +20,7 @@ from redrush.errors import ConfigError
 from redrush.operate.campaigns import add_campaign, change_campaign, show_campaign
 from redrush.operate.data_dir_reports import find_in_data_dir, reconcile_data_dir
 from redrush.operate.switching import Holder
+from tests.patience import PATIENCE_S
 from tests.wiring.test_campaigns import Server, running
 
 SECOND_US = 1_000_000
@@ -63,7 +64,7 @@ async def _changed(file: CampaignFile, data_dir: DataDir) -> None:
 
 
 async def _until(server: Server, path: str, key: str, value: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await server.ask("GET", path)).json.get(key) != value:
             await asyncio.sleep(0.02)
 
@@ -101,7 +102,7 @@ async def test_packets_are_added_to_a_round_that_is_sold_out(tmp_path: Path, hos
         again = [await server.grab(path, server.ticket(None, f"u{number}")) for number in range(6)]
         assert [one.outcome for one in again] == ["granted"] * 5 + ["empty"], "a restart gives nothing twice"
         assert (await server.ask("GET", path)).json["packets"] == 5
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (told := await server.ask("GET", "/reconcile", None, "control")).json.get("compared", 0) < 5:
                 assert told.status == 200, told
                 await asyncio.sleep(0.05)

@@ -11,6 +11,7 @@ from redrush.control.data_dir import DataDir
 from redrush.errors import RedrushError
 from redrush.wiring import amended_role
 from redrush.wiring.amended_role import AmendedRole
+from tests.patience import PATIENCE_S
 
 
 class Gatelike:
@@ -61,7 +62,7 @@ async def test_an_amendment_that_a_role_could_not_follow_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amended = await following(tmp_path, monkeypatch, [RedrushError("a set is away"), RedrushError("still")])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while amended.around.terms != "good evening":
             await asyncio.sleep(0.01)
     role: Any = amended._role
@@ -72,6 +73,6 @@ async def test_an_amendment_that_a_role_could_not_follow_is_tried_again(
 async def test_a_follower_that_breaks_off_ends_the_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     amended = await following(tmp_path, monkeypatch, [KeyError("r9")])
     with pytest.raises(KeyError, match="r9"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await amended.failed()
     await amended.stop()

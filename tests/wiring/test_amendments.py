@@ -28,7 +28,8 @@ from redrush.providers.sandbox.bank import Bank
 from redrush.sandbox.server import Sandbox
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded_sale import orders_at
-from tests.wiring.test_campaigns import WAIT_MAX_S, Server, running
+from tests.patience import PATIENCE_S
+from tests.wiring.test_campaigns import Server, running
 
 NOW_US = 1_900_000_000_000_000
 SECOND_US = 1_000_000
@@ -212,7 +213,7 @@ async def test_a_running_server_follows_without_a_restart(tmp_path: Path, hosted
 
 
 async def _until(server: Server, path: str, key: str, value: object, ticket: str | None = None) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await server.ask("GET", path, ticket)).json.get(key) != value:
             await asyncio.sleep(0.05)
 
@@ -230,7 +231,7 @@ async def test_who_is_taken_off_the_audience_keeps_what_they_won_and_their_ticke
         await _in_thread(remove_from_audience, server.data_dir, ["ann", "bob"], "desk", "left", time.time_ns() // 1_000)
         audience = server.embedded.gate.campaigns["c"].event.audience
         assert audience is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "bob" in audience:
                 await asyncio.sleep(0.02)
         assert (await server.grab("/v1/rounds/r1", tickets["bob"])).outcome == "not_eligible"
@@ -286,7 +287,7 @@ async def test_how_winners_are_paid_is_followed_at_once(tmp_path: Path) -> None:
         await _until(server, "/v1/policy", "interval_ms", interval_ms)
 
     async def bill_of(server: Server, user: str, state: str | None = None) -> KeptBill:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 bills = await server.embedded.till.part.payments.payouts_of(user)
                 if bills and state in (None, bills[0].state):
@@ -357,7 +358,7 @@ async def test_an_amendment_that_failed_half_way_is_tried_again_as_a_whole(
         done = await asyncio.to_thread(change_campaign, amended, server.data_dir, Holder(), "a sale", yes=True)
         assert done.done, done
         ann = server.ticket(None, "ann")
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (await server.ask("GET", "/v1/orders", ann)).status != 200:
                 await asyncio.sleep(0.02)
     assert tried[0] == 2

@@ -32,6 +32,7 @@ from redrush.operate.switching import Holder
 from redrush.wiring.clock import system_clock
 from tests import openapi
 from tests.gate.world import read_answer, request
+from tests.patience import PATIENCE_S
 from tests.raw_files import bytes_in
 from tests.wiring.test_campaigns import Server, running
 
@@ -148,7 +149,7 @@ async def test_what_nobody_has_won_goes_back_to_the_sponsor_at_the_close(tmp_pat
     data = tmp_path / "data"
     async with running(data, _file(tmp_path, lasts="700ms")) as server:
         assert (await _play(server, "u1", {"play": 1}))["outcome"] in {"granted", "missed"}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await asyncio.to_thread(reconcile_data_dir, DataDir(data))).unclaimed_minor:
                 await asyncio.sleep(0.05)
         assert (await _play(server, "u2", {"play": 1}))["outcome"] == "closed"

@@ -15,8 +15,9 @@ from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.phase import SteadyClock
 from redrush.operate.campaigns import add_campaign
 from redrush.operate.switching import Holder
+from tests.patience import PATIENCE_S
 from tests.wiring.test_amendments import SECOND_US, a_bank
-from tests.wiring.test_campaigns import WAIT_MAX_S, Server, running
+from tests.wiring.test_campaigns import Server, running
 
 HOUR_US = 3_600 * SECOND_US
 TEXT = """
@@ -59,7 +60,7 @@ async def _won_an_hour_ago(directory: Path, monkeypatch: pytest.MonkeyPatch, tex
 async def _until_all_is_done(server: Server) -> None:
     """Wait until nobody is awake, and the campaign beside the first is known to have nothing left to do."""
     host = server.embedded._hosting
-    async with asyncio.timeout(2 * WAIT_MAX_S):
+    async with asyncio.timeout(2 * PATIENCE_S):
         while host._undone or host._awake:
             await asyncio.sleep(0.05)
     own = directory_of(server.data_dir, "spring")
@@ -113,7 +114,7 @@ async def test_winners_are_paid_after_a_start_though_nobody_asks(
     first = await _won_an_hour_ago(tmp_path / "d", monkeypatch, TEXT, policy)
     (tmp_path / "bank").mkdir()
     async with a_bank(tmp_path / "bank") as payments, running(tmp_path / "d", first, payments) as server:
-        async with asyncio.timeout(2 * WAIT_MAX_S):
+        async with asyncio.timeout(2 * PATIENCE_S):
             while not await server.embedded.till.part.payments.payouts_of("ann"):
                 await asyncio.sleep(0.05)
     async with a_bank(tmp_path / "bank") as payments, running(tmp_path / "d", first, payments) as server:

@@ -26,6 +26,7 @@ from redrush.processes.loopback import free_port
 from redrush.processes.server import ServerProcess
 from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request
+from tests.patience import PATIENCE_S
 from tests.wiring.test_campaigns import Server
 
 TEXT = """
@@ -44,7 +45,6 @@ packets = 500
 pace = {pace}
 """
 JSON = ("Content-Type: application/json",)
-WAIT_MAX_S = 20.0
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def come_in(server: Server, user: str, pass_: str | None = None, round_: s
     ticket = server.ticket(None, user)
     joined = (await ask(server, "line", ticket, round_=round_)).json
     pass_ = pass_ or joined["pass"]
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (await server.ask("GET", round_)).json["line"]["serving"] < joined["place"]:
             await asyncio.sleep(0.05)
     entered = (await ask(server, "enter", ticket, {"pass": pass_}, round_)).json
@@ -133,7 +133,7 @@ def test_killing_the_server_takes_nobodys_place(tmp_path: Path) -> None:
     async def before(server: Server) -> tuple[Any, Any]:
         await come_in(server, "ann")
         bob = (await ask(server, "line", server.ticket(None, "bob"))).json
-        async with asyncio.timeout(WAIT_MAX_S):  # until the kernel has it
+        async with asyncio.timeout(PATIENCE_S):  # until the kernel has it
             while len(list(LineFiles(data_dir).given("r1"))) < 2 or not data_dir.line("r1").exists():
                 await asyncio.sleep(0.02)
         return bob, LineFiles(data_dir).load("r1")
@@ -148,11 +148,11 @@ def test_killing_the_server_takes_nobodys_place(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "redrush", "serve", str(file), "--data", str(data_dir.root), "--port", str(port)]
     process = ServerProcess(command, tmp_path / "log")
     server = Server(data_dir, {"gate": port}, cast(Embedded, None))
-    process.start(WAIT_MAX_S)
+    process.start(PATIENCE_S)
     try:
         seen = asyncio.run(before(server))
         process.kill()
-        process.start(WAIT_MAX_S)
+        process.start(PATIENCE_S)
         asyncio.run(after(server, *seen))
     finally:
         process.kill()
@@ -163,7 +163,7 @@ async def test_operators_stand_the_line_still_and_let_it_go_on(tmp_path: Path) -
         await come_in(server, "ann")
         paused = SetSwitch("line.r1.paused", True, "a look at the shop")
         await asyncio.to_thread(operate, DataDir(tmp_path), paused, Holder())
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (await server.ask("GET", "/v1/rounds/r1")).json["line"]["state"] != "paused":
                 await asyncio.sleep(0.05)
         bob = (await ask(server, "line", server.ticket(None, "bob"))).json
@@ -187,7 +187,7 @@ async def test_the_client_stands_in_line_by_itself(tmp_path: Path) -> None:
         assert [result.outcome for result in results] == [Outcome.GRANTED] * 5
         closed = SetSwitch("line.r1.closed", True, "enough")
         await asyncio.to_thread(operate, DataDir(tmp_path), closed, Holder())
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (await server.ask("GET", ROUND)).json["line"]["state"] != "closed":
                 await asyncio.sleep(0.05)
         assert (await grab("late")).outcome is Outcome.LINE_CLOSED

@@ -24,6 +24,7 @@ from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.sandbox.server import Sandbox
 from redrush.settle.paying import steps
 from redrush.wiring.clock import system_clock
+from tests.patience import PATIENCE_S
 from tests.wiring.group_world import People, Skipping, group_server, serving, text
 
 
@@ -71,11 +72,11 @@ async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left
         assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "open", "it is asked for"
         assert (await people.grab("bob", packet)).outcome == "granted"
         clock.skip(3_600)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await people.balance("ann") != "6.00":
                 await asyncio.sleep(0.02)
         with closing(SqlitePacketBook.open_path(DataDir(tmp_path).packets)) as book:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while (booked := book.find(packet)) is None or booked.stage is not Stage.OVER:
                     await asyncio.sleep(0.02)
         payments = people.embedded.till.part.payments
@@ -136,7 +137,7 @@ async def test_what_a_bank_took_for_a_packet_after_all_goes_back_once_and_opens_
         wallet.sandbox.bank._run("move", number=bill.number, state="paid", done_us=1, fee_minor=0)
         payments.book.change([steps.look(bill, system_clock().now_us())])
         payments.wake()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not payments.book.listed(kind="refund", states=[BillState.DONE]):
                 await asyncio.sleep(0.02)
             while payments.book.untold(["packet:"], 1):
@@ -172,7 +173,7 @@ async def test_what_is_paid_for_a_packet_once_a_campaign_has_none_any_more_goes_
             [bill] = book.listed()
             book.hurry(bill.id, system_clock().now_us())
             people.embedded.till.part.payments.wake()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while not book.listed(kind="refund", states=[BillState.DONE]):
                     await asyncio.sleep(0.02)
             with closing(SqlitePacketBook.open_path(data_dir.packets)) as packets:

@@ -30,9 +30,9 @@ from redrush.wiring.role import Role, Surroundings, surroundings
 from tests.campaigns import OFF, a_round, campaign
 from tests.conftest import Databases
 from tests.gate.world import Answer, read_answer, request
+from tests.patience import PATIENCE_S
 
 SECOND_NS = 1_000_000_000
-PATIENCE_S = 20.0
 NO_CONTROL_PORT: Any = None
 
 

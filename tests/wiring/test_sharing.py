@@ -13,6 +13,7 @@ from redrush.control.sealing import source_sha256
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.packets import SqlitePacketBook
+from tests.patience import PATIENCE_S
 from tests.wiring.group_world import Skipping, group_server, text
 
 SHARE = 'total = "3.00"\ncount = 3\nexpires = "1h"\ngreeting = "同喜"'
@@ -78,7 +79,7 @@ async def test_each_grant_is_shared_once_and_what_friends_leave_goes_back_to_the
         told = await people.until("ann", packet, "closed")
         assert Decimal(told["grants"][0]["amount"]) == Decimal(friend.json["grant"]["amount"])
         book = SqlitePacketBook.open_path(tmp_path / "packets.db")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (booked := book.find(packet)) is None or booked.stage.name != "OVER":
                 await asyncio.sleep(0.01)
         book.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 
+from tests.patience import PATIENCE_S
 from tests.wiring.test_campaigns import running
 
 
@@ -15,7 +16,7 @@ async def test_records_that_cannot_be_written_are_told_while_claims_go_on(tmp_pa
         with closing(apsw.Connection(str(tmp_path / "records.db"))) as outside:
             outside.execute("DROP TABLE grants")
             assert (await server.grab("/v1/rounds/r1", server.ticket(None, "ann"))).outcome == "granted"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while "troubled" not in (ready := await server.ask("GET", "/readyz", port="control")).json:
                     await asyncio.sleep(0.05)
             assert (ready.status, ready.json["troubled"].startswith("recording: ")) == (200, True)

@@ -25,8 +25,9 @@ from redrush.settle.paying.owners import Owners
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.wiring import hosting
 from redrush.wiring.embedded_event import EmbeddedEvent
+from tests.patience import PATIENCE_S
 from tests.wiring.test_amendments import a_bank
-from tests.wiring.test_campaigns import FAR, NOW, SALE, TEXT, WAIT_MAX_S, Server, running
+from tests.wiring.test_campaigns import FAR, NOW, SALE, TEXT, Server, running
 
 EQUAL = 'kind = "equal"\ntotal = "{packets}.00"\npackets = {packets}'
 FIRST = TEXT.format(id="first", opens=NOW, round="r1", packets=3)
@@ -40,7 +41,7 @@ def _hosting(server: Server) -> hosting.Hosting:
 
 
 async def _until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not what():
             await asyncio.sleep(0.02)
 

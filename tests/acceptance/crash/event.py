@@ -29,6 +29,7 @@ from tests.acceptance.crash.load import Load, Witness
 from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, running
 from tests.campaigns import OFF, a_round, campaign, lucky
 from tests.commands import run_command
+from tests.patience import PATIENCE_S
 
 SIGKILLED: Final = -9
 LOAD_DEADLINE_S: Final = 4.0
@@ -38,7 +39,6 @@ RECORDING_LOAD_S: Final = 0.3
 LAST_LOAD_S: Final = 0.3
 LULL_S: Final = 1.0
 """Between two loads: long enough for the recorder to notice that the rush is over, and for a failed server to end."""
-SETTLE_DEADLINE_S: Final = 20.0
 SETTLE_POLL_S: Final = 0.05
 TICKET_TTL_S: Final = 86_400
 EARLY_ROUNDS: Final = ("short", "middle")
@@ -162,7 +162,7 @@ class Event:
     async def _settled(self) -> None:
         """Return when every round that closes early has handed on its leftover; if not, the audit will say so."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_DEADLINE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while not evidence.leftover_moved(self._data, EARLY_ROUNDS):
                     await asyncio.sleep(SETTLE_POLL_S)
 

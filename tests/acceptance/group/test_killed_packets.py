@@ -21,9 +21,9 @@ from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from tests.acceptance.group.dying import POINTS
+from tests.patience import PATIENCE_S
 from tests.wiring.group_world import text
 
-PATIENCE_S = 60.0
 PACKETS = 5
 WON = Decimal("100.00")
 USERS = ("ann", "bob", "carl")

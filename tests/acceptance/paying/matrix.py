@@ -18,6 +18,7 @@ from redrush.http.fetch import Unfetched
 from redrush.sandbox.faults import CALLS, NOTICES
 from tests.acceptance.paying.stage import Stage, until
 from tests.commands import run_command
+from tests.patience import PATIENCE_S
 
 GROUP: Final = """policy = "auto"
 [group]
@@ -140,7 +141,7 @@ class Matrix:
         return status == 200 and fields["state"] == "open"
 
     async def _told(self, user: str, method: str, path: str, fields: Any) -> dict[str, Any]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     status, answer = await self.stage.ask(user, method, path, fields)

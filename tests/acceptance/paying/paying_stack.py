@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 
@@ -21,8 +21,7 @@ from redrush.stack.stack_dir import StackDir
 from redrush.stack.up import status
 from tests.acceptance.paying.stage import CAMPAIGN, Bank, Process
 from tests.acceptance.stack.running_stack import RunningStack, stack_up
-
-WAIT_MAX_S: Final = 60.0
+from tests.patience import PATIENCE_S
 
 
 def minor(text: str) -> int:
@@ -100,7 +99,7 @@ class PayingStack:
 
 def until(holds: Callable[[], object], why: Callable[[], object] = lambda: "") -> None:
     """Return when it holds."""
-    deadline_s = time.monotonic() + WAIT_MAX_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline_s, f"it did not come to that: {why()}"
         time.sleep(0.05)

@@ -18,11 +18,10 @@ from redrush.processes.loopback import free_port
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests import openapi
 from tests.gate.world import Answer
+from tests.patience import PATIENCE_S
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 COMMAND: Final = "from redrush.cli.main import main; main()"
-READY_MAX_S: Final = 30.0
-SETTLE_MAX_S: Final = 60.0
 
 CAMPAIGN: Final = """
 [campaign]
@@ -60,7 +59,7 @@ class Process:
         )  # fmt: skip
         assert self._process.stdout is not None
         self._reading = asyncio.create_task(self._read())
-        async with asyncio.timeout(READY_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             line = await self._process.stdout.readline()
         assert line == b"ready\n", (line, "".join(self.said))
 
@@ -74,7 +73,7 @@ class Process:
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(number)
-        async with asyncio.timeout(READY_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             code = await self._process.wait()
         assert self._reading is not None
         await self._reading
@@ -165,7 +164,7 @@ class Stage:
 
     async def grab_until_told(self, user: str) -> dict[str, Any]:
         """Ask as a client does, until the answer is final."""
-        async with asyncio.timeout(SETTLE_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     status, fields = await self.grab(user)
@@ -201,7 +200,7 @@ class Stage:
 async def until(condition: Callable[[], Any], why: Callable[[], object] = lambda: "") -> None:
     """Return when the condition, maybe one that is awaited, holds."""
     try:
-        async with asyncio.timeout(SETTLE_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 held = condition()
                 if asyncio.iscoroutine(held):

@@ -19,13 +19,13 @@ from zlib import crc32
 from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import OFF, campaign, lucky
 from tests.commands import Ran, redrush
+from tests.patience import PATIENCE_S
 
 PACKETS: Final = 400
 BATCH: Final = 30
 """Users of one rush; a set's last records are those of the last one."""
 CAMPAIGN: Final = campaign(lucky("r1", f"{PACKETS}.00", PACKETS, lasts="5h"), id="stack", tables=OFF)
 ROUND: Final = "r1"
-SAID_MAX_S: Final = 30.0
 POLL_S: Final = 0.2
 
 
@@ -126,7 +126,7 @@ class Wound:
 
     def lacking(self, stack: RunningStack, *words: str) -> str:
         """Return why the stack cannot grant, as soon as that has these words: in its status, and on `/readyz`."""
-        deadline_s = time.monotonic() + SAID_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             said = json.loads(redrush("stack", "status", "--data", self.data, "--json").out)["lacking"] or ""
             if all(word in said for word in words):
@@ -137,7 +137,7 @@ class Wound:
 
     def withheld(self, set_id: str) -> str:
         """Return the sentence with which the set is withheld, as soon as it names a command."""
-        deadline_s = time.monotonic() + SAID_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             sets = json.loads(self.run("set", "list", "--json").out)["sets"]
             state = next(state for state in sets if state["set"] == set_id)
@@ -154,7 +154,7 @@ class Wound:
 
     def lacks_nothing(self) -> None:
         """Return as soon as every set can grant."""
-        deadline_s = time.monotonic() + SAID_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while lacking := [
             state
             for state in json.loads(self.run("set", "list", "--json").out)["sets"]

@@ -14,10 +14,10 @@ from tests.acceptance.rollback.stack_event import Auditor
 from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import OFF, campaign, lucky
 from tests.commands import Ran, redrush
+from tests.patience import PATIENCE_S
 
 PACKETS: Final = 160
 PART: Final = 40
-WAIT_MAX_S: Final = 60.0
 FIRST, SECOND = "spring", "summer"
 
 
@@ -62,7 +62,7 @@ class Campaign:
 
     def can_grant(self) -> None:
         """Return as soon as its part of every set can, and a grant rests on a replica again."""
-        deadline_s = time.monotonic() + WAIT_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while lacking := [
             state for state in self.sets().values() if state["durability"] != "replica" or state["cannot_grant"]
         ]:
@@ -71,7 +71,7 @@ class Campaign:
 
     def order_to_rebuild(self) -> list[str]:
         """Return the command that the sentence about the withheld set names, as soon as there is one."""
-        deadline_s = time.monotonic() + WAIT_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while "set rebuild" not in (why := str(self.sets()[self.set]["why"])):
             assert time.monotonic() < deadline_s, self.sets()
             time.sleep(0.2)

@@ -24,6 +24,7 @@ from redrush.sqlfiles import load_statements
 from tests.acceptance.rollback.one_machine import follow, run
 from tests.acceptance.rollback.test_rollback_embedded import cut, emptied, lost, one_bit
 from tests.campaigns import OFF, a_round, campaign
+from tests.patience import PATIENCE_S
 from tests.wiring.group_world import People, serving
 
 SALE = """
@@ -69,7 +70,7 @@ async def _story(people: People, sender: str, winner: str, buyer: str) -> dict[s
 
 async def _key(people: People) -> str:
     """Return the secret part of the sale's URL, as the page's state file tells it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (key := _told_key((await people.ask("x", "GET", "/rounds/k")).json)) is None:
             await asyncio.sleep(0.02)
     return key

@@ -13,8 +13,7 @@ from redrush.core.identity.tickets import sign_ticket
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.processes.loopback import free_port
 from tests.acceptance.paying.stage import Bank, Process
-
-WAIT_MAX_S: Final = 60.0
+from tests.patience import PATIENCE_S
 
 CAMPAIGN: Final = """
 [campaign]
@@ -88,7 +87,7 @@ class SaleStage:
         self, method: str, path: str, user: str | None = None, fields: object | None = None
     ) -> tuple[int, dict[str, Any]]:
         """The same, asked again while the server is away or asks for patience."""
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     status, told = await self.ask(method, path, user, fields)
@@ -105,7 +104,7 @@ class SaleStage:
 
     async def pay(self, user: str, grant: str, fields: object | None = None) -> dict[str, Any]:
         """Begin to pay, and return the order once it says how, or is not to be paid any more."""
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 status, told = await self.insist("POST", f"/v1/holds/{grant}/pay", user, fields)
                 if status != 200 or told["state"] != "paying" or told["pay"] is not None:
@@ -122,7 +121,7 @@ class SaleStage:
 
     async def ends(self, user: str, grant: str, *states: str) -> dict[str, Any]:
         """Return the order once it is in one of these states."""
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 order = await self.order(user, grant)
                 if order["state"] in states:

@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.selling.stack_stage import StackStage
 from tests.acceptance.selling.stage import PRICE_MINOR, SaleStage
 from tests.commands import run_command
+from tests.patience import PATIENCE_S
 
 TERMS = 'units = 2\nhold = "1m"\nreturn_every = "300ms"\nshop = "bank"\n'
 PART_MINOR = 1_250
@@ -44,7 +45,7 @@ async def told(*arguments: object) -> dict[str, Any]:
 
 
 async def bank_has(sale: SaleStage, refunds: int, amount_minor: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (await sale.bank_sums()).get(("refund", "done")) != (refunds, amount_minor):
             await asyncio.sleep(0.05)
 

@@ -15,6 +15,7 @@ from redrush.operate.data_dir_reports import reconcile_data_dir
 from tests.acceptance.paying.stage import until
 from tests.acceptance.selling.audit import audit, units_in
 from tests.acceptance.selling.stage import PRICE_MINOR, SaleStage
+from tests.patience import PATIENCE_S
 
 TERMS = 'units = 2\nhold = "2s"\nreturn_every = "300ms"\nshop = "bank"\n'
 
@@ -67,7 +68,7 @@ class Crowd:
         self.late: list[dict[str, object]] = []
 
     async def key(self) -> str:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 _, state = await self.sale.insist("GET", "/v1/rounds/s")
                 if "key" in state:
@@ -94,7 +95,7 @@ class Crowd:
             await self.pays(order)
 
     async def pays(self, order: dict[str, object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     return await self.sale.pays_at_the_bank(order)

@@ -10,6 +10,7 @@ import psycopg
 from tests.acceptance.stack.running_stack import POLL_S, stack_up
 from tests.campaigns import campaign, lucky
 from tests.commands import redrush
+from tests.patience import PATIENCE_S, OwnTime
 
 USERS: Final = 20
 TOLD_MAX_S: Final = 10.0
@@ -27,7 +28,7 @@ def test_a_row_that_somebody_changes_is_told_by_status_and_metric_while_the_stac
             lines = stack.get(port, "/metrics").body.decode().splitlines()
             return float(next(line for line in lines if line.startswith(name)).split()[-1])
 
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + PATIENCE_S
         while metric("redrush_reconcile_compared_total") < USERS:
             assert time.monotonic() < deadline_s
             time.sleep(POLL_S)
@@ -37,9 +38,9 @@ def test_a_row_that_somebody_changes_is_told_by_status_and_metric_while_the_stac
         with psycopg.connect(dsn, autocommit=True) as outside:
             assert outside.execute("""UPDATE grants SET "user" = 'eve' WHERE "user" = 'u7'""").rowcount == 1
             outside.execute("INSERT INTO bill_postings VALUES (7, 1, 'stack', 'credit:gift', 'sponsor', 'user:eve')")
-        deadline_s = time.monotonic() + TOLD_MAX_S
+        taken = OwnTime(recorder["pid"])
         while not metric("redrush_reconcile_problems"):
-            assert time.monotonic() < deadline_s
+            assert taken.passed_s < TOLD_MAX_S
             time.sleep(POLL_S)
         found = stack.wait_until(lambda _now: "('eve'" in str(stack.get(port, "/reconcile").json))
         assert stack.get(port, "/reconcile").status == 503

@@ -16,6 +16,7 @@ from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import OFF, a_round, campaign
 from tests.commands import redrush
 from tests.gate.world import Answer, read_answer, request
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.soak
 
@@ -26,7 +27,6 @@ CAMPAIGN: Final = campaign(
 WINNERS: Final = [f"w{number}" for number in range(12)]
 FRIENDS: Final = [f"f{number}" for number in range(8)]
 AGAIN_S: Final = 0.05
-WAIT_MAX_S: Final = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ async def ask(port: int, method: str, path: str, ticket: str, **fields: Any) -> 
     """Ask over a connection of its own, which the kernel gives to one gate or the other, until there is an answer that
     is one."""
     body = json.dumps(fields).encode() if fields else b""
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(
@@ -118,7 +118,7 @@ async def _told_to_all(
 
 async def _recorded(port: int, ticket: str, count: int) -> list[dict[str, Any]]:
     """Return the grants that are recorded, once there are so many."""
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             grants: list[dict[str, Any]] = (await ask(port, "GET", "/grants", ticket)).json["grants"]
             if len(grants) >= count:

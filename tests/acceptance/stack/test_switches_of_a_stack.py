@@ -19,6 +19,7 @@ from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import campaign
 from tests.commands import redrush
 from tests.gate.world import read_answer, request
+from tests.patience import PATIENCE_S
 
 CAMPAIGN: Final = campaign(
     id="stack",
@@ -40,7 +41,6 @@ hold = "100ms"
 CONNECTIONS: Final = 16
 """The kernel spreads them over both gates; that all fall to one is as likely as sixteen tosses alike."""
 EFFECT_MAX_S: Final = 0.1
-WAIT_MAX_S: Final = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def _until_all(stack: RunningStack, state: str) -> None:
     """Return when the round is in that state on every one of many connections."""
     streams = [await asyncio.open_connection("127.0.0.1", stack.port) for _ in range(CONNECTIONS)]
     try:
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(_until(reader, writer, state) for reader, writer in streams))
     finally:
         for _, writer in streams:
@@ -81,7 +81,7 @@ async def _seconds_to_every_gate(stack: RunningStack, value: bool, state: str) -
     await asyncio.sleep(0.2)  # the connections are there
     assert not waiting.done()
     began_s = time.perf_counter()
-    answered = await ask(address, token, "PUT", "/v1/switches/answer_ended", {"value": value}, WAIT_MAX_S)
+    answered = await ask(address, token, "PUT", "/v1/switches/answer_ended", {"value": value}, PATIENCE_S)
     assert answered.status == 200, answered
     await waiting
     return time.perf_counter() - began_s
@@ -138,7 +138,7 @@ def test_the_control_role_may_be_asked_from_anywhere_with_the_deployment_file(st
 
 async def test_a_rule_acts_on_what_the_gates_tell(stack: RunningStack) -> None:
     async def until_pace(value: object) -> None:
-        async with asyncio.timeout(WAIT_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 listed = await asyncio.to_thread(_switch, stack, "list")
                 if next(r["value"] for r in listed["switches"] if r["name"] == "release.r1.per_second") == value:
@@ -188,7 +188,7 @@ def test_reports_are_dropped_while_operators_want_it_so(stack: RunningStack) -> 
     port = int(address.rpartition(":")[2])
 
     def grows(fate: str) -> dict[str, float]:
-        deadline_s = time.monotonic() + WAIT_MAX_S
+        deadline_s = time.monotonic() + PATIENCE_S
         before = now = _reports(stack, port)
         while now[fate] < before[fate] + 2:
             assert time.monotonic() < deadline_s, now

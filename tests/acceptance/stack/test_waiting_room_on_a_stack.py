@@ -13,6 +13,7 @@ from redrush.core.rush.serving import CATCH_UP_S
 from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import OFF, a_round, campaign
 from tests.gate.world import Answer, read_answer, request
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.soak
 
@@ -26,7 +27,6 @@ grace = "20s"
 """
 CAMPAIGN: Final = campaign(a_round(total="1000.00", packets=10_000) + LINE, id="line", tables=OFF)
 JSON: Final = ("Content-Type: application/json",)
-WAIT_MAX_S: Final = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def _ask(port: int, path: str, ticket: str | None, body: Any = None) -> An
 async def _come_in(port: int, ticket: str) -> tuple[int, float, str]:
     """Join, wait for one's turn, and go in; return the place, when that was, and the ticket to claim with."""
     joined = (await _ask(port, "/line", ticket)).json
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             serving = (await _ask(port, "", None)).json["line"]["serving"]
             if serving >= joined["place"]:
@@ -103,7 +103,7 @@ def test_killing_the_control_role_and_a_gate_takes_nobodys_place(stack: RunningS
 
 async def _until_told(port: int) -> Any:
     """Return the state of the line as a gate tells it that has heard of the control role."""
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(OSError, AssertionError):
                 if (line := (await _ask(port, "", None)).json["line"])["joined"]:
@@ -112,7 +112,7 @@ async def _until_told(port: int) -> Any:
 
 
 async def _until_joined(port: int, ticket: str) -> Any:
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(OSError, AssertionError):
                 return (await _ask(port, "/line", ticket)).json
@@ -120,7 +120,7 @@ async def _until_joined(port: int, ticket: str) -> Any:
 
 
 async def _come_in_with(port: int, ticket: str, joined: Any) -> None:
-    async with asyncio.timeout(WAIT_MAX_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(OSError, AssertionError):  # of the gate that was killed
                 if (await _ask(port, "/enter", ticket, {"pass": joined["pass"]})).json["outcome"] == "admitted":

@@ -21,9 +21,9 @@ from tests.acceptance.telling.audit import nobody_was_told_twice
 from tests.campaigns import OFF, a_round, campaign
 from tests.mail_server import Mailbox
 from tests.mailbox_beside import smtp
+from tests.patience import PATIENCE_S
 
 MESSAGE = '[[message]]\nby = "mail"\n'
-SETTLE_MAX_S = 60.0
 
 
 class Stage:
@@ -45,7 +45,7 @@ class Stage:
 
     async def win(self, user: str) -> None:
         """Ask until the answer is known."""
-        async with asyncio.timeout(SETTLE_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 ticket = sign_ticket(load_keys(self.data).tickets, user, int(time.time()) + 3_600)
                 try:
@@ -70,7 +70,7 @@ class Stage:
 
     async def settled(self, winners: int) -> None:
         """Return when each winner was told, or nobody knows whether they were."""
-        async with asyncio.timeout(SETTLE_MAX_S):
+        async with asyncio.timeout(PATIENCE_S):
             while Counter(str(one.state) in ("sent", "unknown") for one in self.kept()) != {True: winners}:
                 await asyncio.sleep(0.05)
 
@@ -87,7 +87,7 @@ async def play(root: Path, seed: int, kills: int, winners_a_kill: int) -> None:
             before = len(box.mails)
             users = [f"u{kill}-{k}" for k in range(winners_a_kill)]
             wins = asyncio.gather(*(stage.win(user) for user in users))
-            async with asyncio.timeout(SETTLE_MAX_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(box.mails) < before + hanging:
                     await asyncio.sleep(0.005)
             await asyncio.sleep(draw.uniform(0.0, 0.1))

@@ -13,8 +13,7 @@ from redrush.ports.sale_book import BookFailed
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.private_book import PrivateSaleBook
-
-PATIENCE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 class Veil:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from redrush.ports.store import Grant
+from tests.patience import PATIENCE_S
 from tests.settle.selling.world import World
-
-PATIENCE_S = 20.0
 
 
 async def test_buyers_are_answered_while_the_records_are_asked_for_holds_that_are_over(tmp_path: Path) -> None:
