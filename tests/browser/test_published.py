@@ -26,12 +26,15 @@ LOOKS = 2_000
 class Edge:
     """nginx in front of the gate of an event."""
 
-    def __init__(self, event: Event, directory: Path) -> None:
+    def __init__(self, event: Event, directory: Path, gate: str | None, trusted: str | None) -> None:
         assert shutil.which("nginx"), "nginx is missing: apt-get install nginx-light"
         site, port = directory / "site", free_port()
-        event.redrush("publish", event.file, "--out", site, "--gate", event.url)
+        event.redrush("publish", event.file, "--out", site, "--gate", gate or event.url)
         written = (site / "nginx.conf").read_text()
         own = written.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("/var/cache/nginx/", f"{directory}/")
+        if trusted is not None:
+            assert "ca-certificates.crt" in own
+            own = own.replace("/etc/ssl/certs/ca-certificates.crt", trusted)
         # The gate's clock is the test's, and nginx has that of the machine.
         own = own.replace("add_header Redrush-Now $msec always;", "")
         assert "Redrush-Now" not in own.replace("# One request", "")
@@ -58,12 +61,40 @@ class Edge:
 
 
 @contextmanager
-def edge_of(event: Event, directory: Path) -> Iterator[Edge]:
-    """Have one that is ended in the end."""
+def edge_of(event: Event, directory: Path, gate: str | None = None, trusted: str | None = None) -> Iterator[Edge]:
+    """Have one that is ended in the end. `gate`: where it finds it, else at itself; `trusted`: whose certificates."""
     directory.mkdir()
-    edge = Edge(event, directory)
-    yield edge
-    edge.stop()
+    edge = Edge(event, directory, gate, trusted)
+    try:
+        yield edge
+    finally:
+        edge.stop()
+
+
+@contextmanager
+def tls_before(event: Event, directory: Path) -> Iterator[tuple[str, Path]]:
+    """Have what speaks TLS before the gate, as a balancer does; yields its address and its certificate."""
+    directory.mkdir()
+    made, port = directory / "made.pem", free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=localhost", "-keyout", directory / "key.pem", "-out", made],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    main = directory / "main.conf"
+    main.write_text(
+        f"pid {directory}/pid; error_log stderr; daemon off; worker_processes 1; user {getpass.getuser()};\n"
+        f"events {{ }}\nhttp {{ access_log off; server {{ listen 127.0.0.1:{port} ssl; server_name localhost;\n"
+        f"ssl_certificate {made}; ssl_certificate_key {directory}/key.pem;\n"
+        f"location / {{ proxy_pass {event.url}; }} }} }}\n"
+    )
+    process = subprocess.Popen(["nginx", "-p", directory, "-c", main], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: process.poll() is not None or (directory / "pid").exists(), "nginx is there")
+        yield f"https://localhost:{port}", made
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
@@ -138,3 +169,20 @@ def test_while_every_gate_is_away_the_page_opens_and_says_so(event: Event, edge:
     event.opens_in(-60)
     ann.page.goto(f"{edge.url}/#ticket={event.ticket('ann')}")
     ann.sees("sealed", within_ms=30_000)
+
+
+def test_gates_behind_tls_are_asked_by_tls_and_have_to_prove_their_name(event: Event, tmp_path: Path) -> None:
+    event.start(opens_in_s=600)
+    with tls_before(event, tmp_path / "tls") as (gate, certificate):
+        for trusted, state in ((certificate, 200), ("/etc/ssl/certs/ca-certificates.crt", 502)):
+            with edge_of(event, tmp_path / f"edge{state}", gate=gate, trusted=str(trusted)) as edge:
+                looked = subprocess.run(
+                    ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{edge.url}/state/c.json"],
+                    check=True, capture_output=True, text=True,
+                )  # fmt: skip
+                assert int(looked.stdout) == state
+                mine = subprocess.run(
+                    ["curl", "-s", "-H", f"Authorization: Bearer {event.ticket('ann')}", f"{edge.url}/v1/grants"],
+                    check=True, capture_output=True, text=True,
+                )  # fmt: skip
+                assert ('"grants"' in mine.stdout) == (state == 200)

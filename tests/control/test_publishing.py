@@ -83,6 +83,42 @@ def test_pages_that_ask_the_gates_themselves_may_ask_nobody_else(file: Path, tmp
     assert "connect-src &#x27;self&#x27; http://10.0.0.1:8080 http://10.0.0.2:8080;" in html
 
 
+def test_gates_of_https_are_passed_on_to_by_https_and_by_their_name(file: Path, tmp_path: Path) -> None:
+    publish(
+        load_campaign_file(file), tmp_path / "site", ["https://gates.example", "https://gates.example:8443"], NOW_US
+    )
+    told = (tmp_path / "site/nginx.conf").read_text()
+    assert told.count("proxy_pass https://redrush_c;") == told.count("proxy_set_header Host gates.example;") == 2
+    assert "proxy_pass http:" not in told
+    for line in ("server gates.example:443 ", "server gates.example:8443 ", "proxy_ssl_verify on;"):
+        assert line in told
+    assert "    proxy_ssl_name gates.example;" in told
+
+
+GATES_OF_NO_ONE_UPSTREAM = [
+    ["https://gates.example", "http://gates.example"],
+    ["https://a.example", "https://b.example"],
+    ["https://10.0.0.1"],
+    ["https://[::1]:8443"],
+]
+
+
+@pytest.mark.parametrize("gates", GATES_OF_NO_ONE_UPSTREAM)
+def test_gates_that_nginx_cannot_pass_on_to_are_for_pages_to_ask(gates: list[str], file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nginx passes claims on either to http gates, or to https by one name"):
+        publish(load_campaign_file(file), tmp_path / "site", gates, NOW_US)
+    assert not (tmp_path / "site").exists()
+    publish(load_campaign_file(file), tmp_path / "site", gates, NOW_US, direct=True)
+    assert "upstream" not in (told := (tmp_path / "site/nginx.conf").read_text())
+    assert "proxy_" not in told
+
+
+@pytest.mark.parametrize("gate", ["http://x/base", "https://ann:secret@x", "http://x/base/"])
+def test_a_gate_is_a_server_not_a_part_of_one(gate: str, file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has more than a name and a port"):
+        publish(load_campaign_file(file), tmp_path / "site", [gate], NOW_US)
+
+
 @pytest.mark.parametrize(
     "gate", ["foo", "ftp://x", "http://", "http://x?y", "http://x:99999", "http://a b", "http://a;b", "http://a\nb"]
 )

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from redrush.config import CampaignFile
 from redrush.control.sealing import campaign_of
-from redrush.control.urls import base_url
+from redrush.control.urls import origin_url
+from redrush.core.web_address import is_address
 from redrush.errors import ConfigError
 from redrush.page.content import content_of
 from redrush.page.document import page_of
@@ -31,14 +33,16 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *, direct: bool = False) -> Published:
-    """Write the page of the campaign to the directory, over what was there of it; `gates` are base URLs of the gates.
+    """Write the page of the campaign to the directory, over what was there of it; `gates` are the origins of the gates.
 
     `direct`: pages ask the gates themselves, by `gate.origins`; else what serves the page passes claims on to them.
     `now_us` stands for "now" in the file; pages learn from the state file what it became. ConfigError if the disk
-    refuses.
+    refuses, or if nginx cannot pass claims on to such gates.
     """
     campaign = campaign_of(file, now_us)
-    asked = tuple(base_url("--gate", gate) for gate in gates)
+    asked = tuple(origin_url("--gate", gate) for gate in gates)
+    if not direct:
+        _check_one_way(asked)
     content = content_of(
         campaign,
         file.client,
@@ -53,7 +57,7 @@ def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *,
         page,
         campaign.id,
         str(out.absolute()),
-        asked,
+        () if direct else asked,
         sounds=sound_files(campaign.id, file.page.sounds),
         offline=file.page.offline,
     )
@@ -67,3 +71,17 @@ def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *,
     except OSError as fault:
         raise ConfigError(f"{out}: the page cannot be written: {fault.strerror}") from fault
     return Published(str(out), tuple(sorted(made)), len(made["index.html.gz"]))
+
+
+def _check_one_way(gates: Sequence[str]) -> None:
+    """Raise ConfigError for gates that one upstream of nginx cannot be: it has one scheme, and one name to look for in
+    certificates, which is no address."""
+    parts = [urlsplit(gate) for gate in gates]
+    if {part.scheme for part in parts} == {"http"}:
+        return
+    names = {part.hostname or "" for part in parts}
+    if len({part.scheme for part in parts}) > 1 or len(names) > 1 or is_address(names.pop()):
+        raise ConfigError(
+            "--gate: nginx passes claims on either to http gates, or to https by one name, which their certificates "
+            f"have (not an address), unlike {', '.join(gates)}: give them so, or let pages ask them with --direct"
+        )

@@ -17,3 +17,12 @@ def base_url(option: str, url: str) -> str:
     if parts is None or parts.query or parts.fragment or not plain or _HOST.fullmatch(parts.hostname or "") is None:
         raise ConfigError(f'{option}: "{url}" is not an address: write it like https://hongbao.example')
     return url.rstrip("/")
+
+
+def origin_url(option: str, url: str) -> str:
+    """Return the address without a slash at its end. ConfigError if it says more than which server is meant."""
+    origin = base_url(option, url)
+    parts = parts_of(origin)
+    if parts is None or parts.path or "@" in parts.netloc:
+        raise ConfigError(f'{option}: "{url}" has more than a name and a port: write it like https://gates.example')
+    return origin

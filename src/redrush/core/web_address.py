@@ -1,5 +1,6 @@
 """Addresses of web servers, as people and other servers write them."""
 
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -12,3 +13,12 @@ def parts_of(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if fine else None
+
+
+def is_address(host: str) -> bool:
+    """Return whether this is an IP address, rather than a name. One of IPv6 stands here without its brackets."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

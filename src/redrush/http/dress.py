@@ -13,9 +13,9 @@ from redrush.http import answers
 from redrush.http.route import Probe, Route, StandIn, Waiter
 
 READABLE_HEADERS: Final = (
-    f"Date, Retry-After, RateLimit, RateLimit-Policy, {answers.INTERVAL_HEADER}, X-Redrush-Elsewhere"
+    f"Date, Retry-After, RateLimit, RateLimit-Policy, {answers.INTERVAL_HEADER}, X-Redrush-Elsewhere, Redrush-Now"
 )
-"""Headers of an answer that a page may read besides those that every page may."""
+"""Headers of an answer that a page may read besides those that every page may. `Redrush-Now` comes from proxies."""
 
 SENDABLE_HEADERS: Final = "Authorization, Content-Type"
 PREFLIGHT_KEPT_S: Final = 600

@@ -8,8 +8,9 @@ who says no name at all (HTTP/1.0) is no browser.
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Final
+
+from redrush.core.web_address import is_address
 
 PORT_MAX: Final = 65_535
 _NAMED: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]/?#@\s]+))(?::(?P<port>[0-9]{0,5}))?")
@@ -31,12 +32,4 @@ class Hosts:
         if named is None or int(named["port"] or 0) > PORT_MAX:
             return False
         name = (named["name"] or named["address"]).rstrip(".")
-        return name in self._names or _is_address(name)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+        return name in self._names or is_address(name)

@@ -53,8 +53,9 @@ def site_files(
     sounds: Mapping[str, SoundFile],
     offline: bool = True,
 ) -> dict[str, bytes]:
-    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs; `sounds` by
-    their paths; `offline`: browsers may keep the page."""
+    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are the origins of gates
+    that it passes claims on to, of one scheme, and of one name if that is https; `sounds` by their paths; `offline`:
+    browsers may keep the page."""
     worker = worker_text(offline).encode()
     zipped = gzip.compress(page.html, mtime=0)
     heard = {path.removeprefix("/"): sound.body for path, sound in sounds.items()}
@@ -91,25 +92,46 @@ def _header_file(page: Page, campaign_id: str) -> bytes:
 
 
 def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> bytes:
-    text = files("redrush.page").joinpath("site.nginx.conf").read_text(encoding="utf-8")
     # Of a sound that is not there yet nobody keeps for a year that it is not.
     headers, worker, sounds = (
         "\n".join(f'        add_header {name} "{value}"{always};' for name, value in some.items())
         for some, always in ((headers_of(page), " always"), (WORKER_HEADERS, " always"), (SOUND_HEADERS, ""))
     )
-    types = " ".join(f"{content_type} {end};" for content_type, end in ENDS.items())
-    servers = "\n".join(f"    server {_server(gate)} max_fails=0;" for gate in gates)
+    upstream, passing = _to_gates(campaign_id, gates) if gates else ("", "")
+    return (
+        _template("site")
+        .format(
+            id=campaign_id,
+            root=re.sub(r'(["\\])', r"\\\1", root),
+            headers=headers,
+            worker=worker,
+            sounds=sounds,
+            types=" ".join(f"{content_type} {end};" for content_type, end in ENDS.items()),
+            upstream=upstream,
+            passing=passing,
+        )
+        .encode("utf-8", "surrogateescape")  # a path of the system need not be UTF-8
+    )
+
+
+def _to_gates(campaign_id: str, gates: Sequence[str]) -> tuple[str, str]:
+    """Return what nginx has to know of the gates, and what it passes on to them."""
     zone = re.sub(r"\W", "_", campaign_id)
-    return text.format(
+    servers = "\n".join(f"    server {_server(gate)} max_fails=0;" for gate in gates)
+    first = urlsplit(gates[0])
+    encrypted = first.scheme == "https"
+    passing = _template("site_claims").format(
         id=campaign_id,
         zone=zone,
-        root=re.sub(r'(["\\])', r"\\\1", root),
-        servers=servers,
-        headers=headers,
-        worker=worker,
-        sounds=sounds,
-        types=types,
-    ).encode("utf-8", "surrogateescape")  # a path of the system need not be UTF-8
+        scheme=first.scheme,
+        host=first.hostname if encrypted else "$host",
+        tls=_template("site_tls").format(name=first.hostname) if encrypted else "",
+    )
+    return _template("site_gates").format(id=campaign_id, zone=zone, servers=servers), passing
+
+
+def _template(name: str) -> str:
+    return files("redrush.page").joinpath(f"{name}.nginx.conf").read_text(encoding="utf-8")
 
 
 def _server(gate: str) -> str:
