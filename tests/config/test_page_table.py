@@ -82,7 +82,7 @@ def test_a_file_that_is_not_what_its_name_says_or_too_heavy_is_refused(
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path, key: str) -> None:
     name = "pipe.svg" if key == "picture" else "pipe.wav"
     os.mkfifo(tmp_path / name)
-    with pytest.raises(ConfigError, match=f"{name}: is no file that is kept"):
+    with pytest.raises(ConfigError, match=f"{name}: cannot be read: it is a pipe, not a file that is kept"):
         parse_campaign(campaign(tables=f'[page]\n{key} = "{name}"\n'), str(tmp_path / "c.toml"))
 
 

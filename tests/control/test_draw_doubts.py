@@ -132,7 +132,7 @@ def test_check_says_what_the_draw_will_do_and_names_codes_that_look_alike(tmp_pa
     prizes = '[[round.prize]]\nid = "coupon"\nname = "优惠券"\nholds = "code"\ncodes = "codes.csv"\nodds = "1/20"\n'
     file = tmp_path / "c.toml"
     file.write_text(campaign(prizes + PHONE.format(worth=""), people=False))
-    summary, lines = check_campaign(file, 0)
+    summary, lines = check_campaign(load_campaign_file(file), str(file), 0)
     text = "\n".join(lines)
     assert "coupon (优惠券): 3 codes, odds 1/20" in text
     assert "phone: 3 goods, spread over the round" in text

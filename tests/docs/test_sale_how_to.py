@@ -17,7 +17,7 @@ def test_the_example_is_the_sample_and_is_fine(tmp_path: Path) -> None:
     example = ROOT / "examples/sale.toml"
     sample = (ROOT / "src/redrush/cli/sample_sale.toml").read_text(encoding="utf-8")
     assert tomllib.loads(sample.replace("{id}", "sale2027")) == tomllib.loads(example.read_text(encoding="utf-8"))
-    fields, lines = check_campaign(example, 1_800_000_000_000_000)
+    fields, lines = check_campaign(load_campaign_file(example), str(example), 1_800_000_000_000_000)
     assert fields["rounds"][0]["price"] == "4999.00"
     text = "\n".join(lines)
     assert "500 units for sale at 4999.00 CNY each" in text

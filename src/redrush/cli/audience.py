@@ -17,7 +17,7 @@ def add(
     data: DataOption = None,
     deploy: DeployOption = None,
     user: Annotated[list[str] | None, Option("--user", help="User id; may be given several times.")] = None,
-    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line.")] = None,
+    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line; - reads stdin.")] = None,
     why: WhyOption = "",
     who: WhoOption = None,
 ) -> None:
@@ -36,7 +36,7 @@ def remove(
     data: DataOption = None,
     deploy: DeployOption = None,
     user: Annotated[list[str] | None, Option("--user", help="User id; may be given several times.")] = None,
-    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line.")] = None,
+    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line; - reads stdin.")] = None,
     who: WhoOption = None,
 ) -> None:
     """Let these users win no more, within a second or two. What they have won stays theirs; their tickets stay good."""
@@ -53,6 +53,7 @@ def remove(
 
 def _named(user: list[str] | None, users: Path | None, what: str) -> list[str]:
     """Return the users that a command names. ConfigError if they are none, or no ids."""
+    from redrush.control.given_list import given_list
     from redrush.control.user_list import read_users, users_of
     from redrush.core.identity.user_ids import checked_user
     from redrush.errors import ConfigError
@@ -64,8 +65,10 @@ def _named(user: list[str] | None, users: Path | None, what: str) -> list[str]:
     except ValueError as fault:
         raise ConfigError(f"--user: {fault}") from None
     if users is not None:
-        warn(f"{users}: {doubt}" for doubt in read_users(users, with_lines=True).survey.warnings())
-        named += [name for _, name in users_of(users)]
+        with given_list(users) as (kept, list_name):
+            survey = read_users(kept, with_lines=True, name=list_name).survey
+            warn(f"{list_name}: {doubt}" for doubt in survey.warnings())
+            named += [name for _, name in users_of(kept, list_name)]
     return named
 
 

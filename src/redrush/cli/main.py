@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -127,22 +128,31 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
-    from redrush.config import is_deployment
+    """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where.
+
+    `-` reads a campaign file from standard input; what it names is then looked for here.
+    """
+    from redrush.config import given_campaign, is_deployment, read_given
+    from redrush.errors import ConfigError
+    from redrush.named_file import is_kept
     from redrush.operate.checking import check_campaign, check_deployment
     from redrush.operate.checking_payments import check_deployed_payments, check_payments, needs_payments
     from redrush.wiring.clock import system_clock
 
     now_us = system_clock().now_us
     more: list[str] = []
-    if is_deployment(file):
+    text = read_given(file)
+    if is_deployment(text, str(file)):
+        if not is_kept(file):
+            raise ConfigError(f"{file}: a deployment file is read more than once, and cannot come by a pipe; save it")
         fields, lines = check_deployment(file)
         fields["payments"], more = check_deployed_payments(file, payments, now_us)
     else:
-        fields, lines = check_campaign(file, now_us())
+        campaign = given_campaign(text, file)
+        fields, lines = check_campaign(campaign, str(file), now_us())
         if payments is not None:
-            fields["payments"], more = check_payments(file, payments, now_us)
-        elif needs := needs_payments(file):
+            fields["payments"], more = check_payments(campaign, payments, now_us)
+        elif needs := needs_payments(campaign):
             fields["needs_payments"] = needs
             more = [f"  needs --payments FILE, here and where it is served: {'; '.join(needs)}"]
     lines += more
@@ -267,16 +277,15 @@ def ticket(
 
     from redrush.control.data_dir import DataDir
     from redrush.control.durable_file import writing_durably
-    from redrush.control.issuing import STDIN, kept_stdin, plan_tickets
+    from redrush.control.given_list import given_list
+    from redrush.control.issuing import plan_tickets
     from redrush.errors import ConfigError
 
     print_data_as_utf8()
     now_s = time.time_ns() // 1_000_000_000
-    kept = kept_stdin() if users == STDIN else None
-    try:
-        list_name = None if kept is None else "standard input"
+    with given_list(users) if users is not None else nullcontext((None, None)) as (kept, list_name):
         plan = plan_tickets(
-            DataDir(data), user or [], kept or users, ttl, now_s, proven=proven, list_name=list_name, links=links
+            DataDir(data), user or [], kept, ttl, now_s, proven=proven, list_name=list_name, links=links
         )
         warn(plan.warnings)
         if out is None:
@@ -288,9 +297,6 @@ def ticket(
                 file.writelines(f"{line}\n" for line in plan.lines())
         except OSError as fault:
             raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
-    finally:
-        if kept is not None:
-            kept.unlink()
 
 
 @app.command("verify-receipt")

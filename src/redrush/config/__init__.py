@@ -6,8 +6,10 @@ from redrush.config.campaign_file import (
     CampaignFile,
     GateSpec,
     WrittenFile,
+    given_campaign,
     load_campaign_file,
     parse_campaign,
+    read_given,
 )
 from redrush.config.deployment_file import (
     DeploymentFile,
@@ -42,10 +44,12 @@ __all__ = [
     "Secret",
     "SetSpec",
     "WrittenFile",
+    "given_campaign",
     "is_deployment",
     "load_campaign_file",
     "load_deployment_file",
     "load_payments_file",
     "parse_campaign",
     "parse_deployment",
+    "read_given",
 ]

@@ -36,6 +36,8 @@ from redrush.core.rush.message import MessageTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook, registry_of
+from redrush.errors import ConfigError
+from redrush.named_file import is_kept
 from redrush.page.terms import PageTerms
 
 CAMPAIGN_PACKETS_MAX = 50_000_000
@@ -134,9 +136,27 @@ def load_campaign_file(path: Path) -> CampaignFile:
     return parse_campaign(read_text(path, "campaign"), str(path))
 
 
-def parse_campaign(text: str, name: str) -> CampaignFile:
-    """Return the campaign that `text` states; `name` stands for the file in errors."""
-    directory = Path(name).parent
+def read_given(path: Path) -> str:
+    """Return the text of a campaign or deployment file, or of a pipe; `-` is standard input.
+
+    ConfigError if it cannot be read.
+    """
+    text = read_text(path, "campaign or deployment", or_pipe=True)
+    if not text and not is_kept(path):
+        raise ConfigError(f"{path}: nothing came by this pipe; is anybody writing to it?")
+    return text
+
+
+def given_campaign(text: str, path: Path) -> CampaignFile:
+    """Return the campaign that was read with `read_given`. What one from a pipe names is looked for where the process
+    is. ConfigError as for `load_campaign_file`."""
+    return parse_campaign(text, str(path), path.parent if is_kept(path) else Path())
+
+
+def parse_campaign(text: str, name: str, directory: Path | None = None) -> CampaignFile:
+    """Return the campaign that `text` states; `name` stands for the file in errors; `directory` is what paths in it are
+    relative to, its own unless said otherwise."""
+    directory = Path(name).parent if directory is None else directory
     parsed = parse(text, name, CampaignTables, lambda file: _campaign(file, directory), _LISTED)
     return msgspec.structs.replace(parsed, written=WrittenFile(text, str(directory.absolute())))
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from redrush.core.identity.encodings import decoded
+from redrush.named_file import read_named
 
 CODES_MAX: Final = 1_000_000
 """Codes of one prize: they are held in memory."""
@@ -49,10 +50,11 @@ class BadCodes(ValueError):
 
 def read_codes(path: Path) -> CodeList:
     """Return the codes of the file. Raises BadCodes for a list that cannot be used, and OSError as the disk does."""
-    if path.stat().st_size > FILE_BYTES_MAX:
+    data = read_named(path, FILE_BYTES_MAX)
+    if len(data) > FILE_BYTES_MAX:
         raise BadCodes(f"{path} is larger than {FILE_BYTES_MAX >> 20} MB; this is no list of codes")
     try:
-        text = decoded(path.read_bytes(), str(path))
+        text = decoded(data, str(path))
     except ValueError as fault:
         raise BadCodes(str(fault)) from None
     return codes_of(text, str(path))

@@ -184,10 +184,10 @@ def load_first_deployment(path: Path) -> DeploymentFile:
     return parse_deployment(read_text(path, "deployment"), path)
 
 
-def is_deployment(path: Path) -> bool:
-    """Return whether the file looks like a deployment rather than a campaign. ConfigError if it cannot be read."""
-    text = read_text(path, "campaign or deployment")
-    return "campaign" not in (tables := tables_of(text, str(path))) and ("event" in tables or "set" in tables)
+def is_deployment(text: str, name: str) -> bool:
+    """Return whether the text looks like a deployment rather than a campaign; `name` stands for the file in errors.
+    ConfigError if it is no TOML."""
+    return "campaign" not in (tables := tables_of(text, name)) and ("event" in tables or "set" in tables)
 
 
 def parse_deployment(text: str, path: Path) -> DeploymentFile:

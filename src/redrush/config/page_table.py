@@ -2,7 +2,6 @@
 
 import base64
 import re
-import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import msgspec
 
 from redrush.config.toml_file import Wrong, file_at
 from redrush.core.web_address import parts_of
+from redrush.named_file import read_named
 from redrush.page.document import word_names
 from redrush.page.sounds import ENDS
 from redrush.page.terms import COLOURS, LANGUAGES, MOMENTS, TUNE, PageTerms
@@ -154,11 +154,8 @@ def _file(at: str, path: Path, kinds: Mapping[str, str], bytes_max: int, because
     if kind is None:
         raise Wrong(at, f"{path.name} is not one of {', '.join(kinds)}")
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise Wrong(at, f"{path}: is no file that is kept")  # a pipe would be waited for, for ever
-        with path.open("rb") as file:
-            content = file.read(bytes_max + 1)
-            size = len(content) if len(content) <= bytes_max else path.stat().st_size
+        content = read_named(path, bytes_max)
+        size = len(content) if len(content) <= bytes_max else path.stat().st_size
     except OSError as fault:
         raise Wrong(at, f"{path}: cannot be read: {fault.strerror}") from fault
     if size > bytes_max:

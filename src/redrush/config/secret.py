@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 
 import msgspec
 
 from redrush.errors import ConfigError
+from redrush.named_file import open_named
 
 SECRET_CHARACTERS_MAX = 64_000
 """Of a file, with the white space around the secret: a longer one is refused, for a part of it is another secret."""
@@ -34,7 +36,7 @@ class Secret(msgspec.Struct, frozen=True):
             return found
         path = self._path()
         try:
-            with path.open(encoding="utf-8-sig") as file:
+            with TextIOWrapper(open_named(path), encoding="utf-8-sig") as file:
                 found = file.read(SECRET_CHARACTERS_MAX + 1)
         except OSError as fault:
             raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault

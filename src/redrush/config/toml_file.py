@@ -16,6 +16,7 @@ from redrush.config.toml_hints import meant
 from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
 from redrush.core.money.feasibility import ImpossibleSplit
 from redrush.errors import ConfigError
+from redrush.named_file import read_named
 
 FILE_BYTES_MAX = 4_000_000
 
@@ -64,14 +65,15 @@ def file_at(path: str, directory: Path, value: str) -> Path:
     return directory / value
 
 
-def read_text(path: Path, kind: str) -> str:
-    """Return the text of the file, which should be a `kind` file. ConfigError if it cannot be read."""
+def read_text(path: Path, kind: str, *, or_pipe: bool = False) -> str:
+    """Return the text of the file, which should be a `kind` file; `or_pipe`: or of a pipe. ConfigError if it cannot be
+    read."""
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; this is no {kind} file")
-        data = path.read_bytes()
+        data = read_named(path, FILE_BYTES_MAX, or_pipe=or_pipe)
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; this is no {kind} file")
     if (encoding := other_encoding(data)) is not None:
         raise ConfigError(f"{path}: is not UTF-8 text; {saved_as(encoding)}")
     data = data.removeprefix(UTF8_MARK)

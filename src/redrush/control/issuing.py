@@ -1,10 +1,7 @@
 """Issuing tickets for the users of an event."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import NamedTemporaryFile
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -21,8 +18,6 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
-
-STDIN: Final = Path("-")
 
 AFTER_THE_LAST_ROUND_S: Final = 3_600
 """How long tickets last beyond the last round unless told otherwise: winners look at what they have won."""
@@ -92,13 +87,6 @@ def plan_tickets(  # noqa: PLR0913 - for whom, how long, and in which form
     ring = load_or_create_keys(data_dir).tickets
     page = None if links is None else base_url("--links", links)
     return TicketPlan(names, users_file, ring, expires_s, proven, tuple(warnings), page)
-
-
-def kept_stdin() -> Path:
-    """Return a temporary file with what comes on standard input: a list is read twice. Whoever asks deletes it."""
-    with NamedTemporaryFile(prefix="stdin-", suffix=".txt", delete=False) as kept:
-        copyfileobj(sys.stdin.buffer, kept)
-    return Path(kept.name)
 
 
 def _named(user: str) -> str:

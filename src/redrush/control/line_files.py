@@ -16,6 +16,7 @@ from redrush.control.durable_file import write_durably
 from redrush.core.identity.user_ids import escaped, unescaped
 from redrush.core.rush.serving import Kept
 from redrush.errors import ConfigError
+from redrush.named_file import open_named
 
 VERSION = 1
 
@@ -61,9 +62,9 @@ class LineFiles:
 
 
 def read_list(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the places and users of a list. ConfigError if it cannot be read."""
+    """Yield the places and users of a list; it may be a pipe. ConfigError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_named(path, or_pipe=True) as file:
             for number, line in enumerate(file, 1):
                 place, tab, user = line.rstrip(b"\n").partition(b"\t")
                 if not line.endswith(b"\n"):

@@ -19,6 +19,7 @@ from redrush.core.identity.audience import AllowedAudience, Audience, Eligible
 from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
 from redrush.core.identity.user_ids import NOT_SEEN, USER_BYTES_MAX, checked_user, shortened
 from redrush.errors import ConfigError
+from redrush.named_file import open_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -237,7 +238,7 @@ def pieces_of(path: Path, name: str | None = None) -> Iterator[Piece]:
     """
     reading = _Reading(name or str(path))
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             yield from reading.pieces(file)
     except OSError as fault:
         raise ConfigError(f"{reading.name}: cannot be read: {fault.strerror}") from fault

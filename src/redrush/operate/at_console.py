@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from redrush.config.toml_file import FILE_BYTES_MAX
 from redrush.control.orders import (
     ApplyPlaybook,
     BoardOrder,
@@ -28,7 +29,8 @@ from redrush.control.orders import (
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.bodies import json_object
 from redrush.http.fetch import Fetcher, Unfetched
-from redrush.operate.switching import OperationRefused
+from redrush.named_file import read_named
+from redrush.operate.switching import TOKEN_BYTES_MAX, OperationRefused
 
 DEADLINE_S: Final = 30.0
 UPLOAD_MAX_S: Final = 600.0
@@ -84,7 +86,7 @@ class AtConsole(msgspec.Struct, frozen=True):
 
     def _secret(self) -> str:
         try:
-            return self.key.read_text(encoding="ascii").strip()
+            return read_named(self.key, TOKEN_BYTES_MAX).decode("ascii").strip()
         except OSError as fault:
             raise ConfigError(f"{self.key}: cannot be read: {fault.strerror}") from fault
         except UnicodeDecodeError as fault:
@@ -171,7 +173,7 @@ def _bring(at: AtConsole, file: Path) -> tuple[str, str]:
     """Bring a campaign file with its lists as a draft; return where that is, and what names it as it was brought: what
     somebody writes after that is not served."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_named(file, FILE_BYTES_MAX).decode("utf-8")
         parsed = tomllib.loads(text)
         name = str(parsed["campaign"]["id"])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as fault:

@@ -11,7 +11,6 @@ from redrush.config import (
     CampaignFile,
     DeploymentFile,
     RoundSpec,
-    load_campaign_file,
     load_deployment_file,
 )
 from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening, people
@@ -32,12 +31,12 @@ WARNING: Final = "  warning: "
 """So a line begins that says what may not be meant."""
 
 
-def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
-    """Return what the campaign would hand out, to whom, how clients are held, and what may not be meant.
+def check_campaign(campaign: CampaignFile, name: str, now_us: int) -> tuple[dict[str, Any], list[str]]:
+    """Return what the campaign would hand out, to whom, how clients are held, and what may not be meant; `name` is that
+    of its file.
 
-    ConfigError for the first mistake.
+    ConfigError for the first mistake in what it names.
     """
-    campaign = load_campaign_file(file)
     listed = look_at_audience(campaign)
     warnings = doubts_about(campaign, listed, now_us)
     rounds = [
@@ -73,7 +72,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
         **({} if need is None else {"crowd": msgspec.to_builtins(need)}),
     }
-    lines = [f"{file}: fine. {_stock(campaign, total_minor)}"]
+    lines = [f"{name}: fine. {_stock(campaign, total_minor)}"]
     if campaign.rehearsal:
         lines.append("  rehearsal: nobody is paid or told, and people are shown that")
     for entry, round_ in zip(rounds, campaign.rounds, strict=True):

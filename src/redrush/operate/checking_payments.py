@@ -11,7 +11,6 @@ from redrush.config import (
     CampaignFile,
     DeploymentFile,
     PaymentsFile,
-    load_campaign_file,
     load_deployment_file,
     load_payments_file,
 )
@@ -45,13 +44,15 @@ class _Campaign(msgspec.Struct, frozen=True):
     """Who takes the money for packets between people."""
 
 
-def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tuple[dict[str, Any], list[str]]:
+def check_payments(
+    campaign: CampaignFile, payments: Path, now_us: Callable[[], int]
+) -> tuple[dict[str, Any], list[str]]:
     """Return whether the providers and notifiers of a payments file know who asks, and how long it takes to pay the
     campaign's winners and to tell them.
 
     ConfigError for the first mistake, RedrushError for whoever does not answer as they should.
     """
-    campaign, named = load_campaign_file(file), load_payments_file(payments)
+    named = load_payments_file(payments)
     messages_last_s = _messages_last_s(named, campaign)
     one = _Campaign(
         campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}),
@@ -70,9 +71,8 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     }, lines
 
 
-def needs_payments(file: Path) -> list[str]:
-    """Return what of a campaign waits for a payments file. ConfigError as for `check_payments`."""
-    campaign = load_campaign_file(file)
+def needs_payments(campaign: CampaignFile) -> list[str]:
+    """Return what of a campaign waits for a payments file."""
     needs = [f"sale {name}" for name, sale in _sales(campaign).items() if sale.price_minor]
     needs += [] if campaign.payout is None else ["[payout]"]
     needs += [] if _packets_by(campaign.group) == BALANCE else ["packets between people"]

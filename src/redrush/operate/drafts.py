@@ -207,8 +207,9 @@ class Drafts:
         edition, seen = edition_of(self.read(name)), self.base(name)
         try:
             self._check_lists(name)
-            fields, lines = check_campaign(path, now_us)
-            splits = _splits(load_campaign_file(path))
+            campaign = load_campaign_file(path)
+            fields, lines = check_campaign(campaign, str(path), now_us)
+            splits = _splits(campaign)
         except RedrushError as fault:
             return Checked(
                 ok=False, problems=[problem_of(str(fault))], says=[], warnings=[], splits={}, edition=edition, seen=seen

@@ -19,6 +19,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.extras import require
+from redrush.named_file import read_named
 from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, Kind, NotCovered
 from redrush.ports.provider import BillLine, Unknown
 from redrush.ports.records import RecordsFailed
@@ -28,6 +29,8 @@ from redrush.settle.paying.comparing import Compared, Fees, compare, unbooked_fe
 from redrush.wiring.providers import Connected, connected
 
 PAGE: Final = 1_000
+BILL_BYTES_MAX: Final = 512 << 20
+"""Of a file."""
 TRIES_MAX: Final = 5
 """A bill may change while an order is given."""
 
@@ -330,7 +333,10 @@ def _of_files(spec: ProviderSpec, one: Connected, files: Sequence[Path], bounds:
     lines: list[BillLine] = []
     for path in files:
         try:
-            lines += one.reads(path.read_bytes())
+            data = read_named(path, BILL_BYTES_MAX)
+            if len(data) > BILL_BYTES_MAX:
+                raise ConfigError(f"{path}: larger than {BILL_BYTES_MAX >> 20} MB; this is no bill")
+            lines += one.reads(data)
         except OSError as fault:
             raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
         except RedrushError as fault:

@@ -1,10 +1,13 @@
 """Receipts of winners as a file: one a line."""
 
-import sys
 from pathlib import Path
+from typing import Final
 
-from redrush.control.issuing import STDIN
 from redrush.errors import ConfigError, RedrushError
+from redrush.named_file import read_named
+
+FILE_BYTES_MAX: Final = 1 << 30
+"""Some millions of receipts."""
 
 
 class NoneIsOurs(RedrushError):
@@ -18,10 +21,12 @@ class NoneIsOurs(RedrushError):
 
 
 def read_receipts(path: Path) -> list[str]:
-    """Return the lines of the file; `-` is stdin. ConfigError if it cannot be read."""
+    """Return the lines of the file; it may be a pipe, and `-` is stdin. ConfigError if it cannot be read."""
     try:
-        with sys.stdin if path == STDIN else path.open(encoding="utf-8") as lines:
-            return lines.read().splitlines()
+        data = read_named(path, FILE_BYTES_MAX, or_pipe=True)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX >> 20} MB; this is no file of receipts")
+        return data.decode("utf-8").splitlines()
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:

@@ -41,11 +41,16 @@ from redrush.core.steering.switch_layers import NotInForce
 from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlAddress, ask
+from redrush.named_file import read_named
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import control_role_of
 
 DEADLINE_S: Final = 10.0
 """For a server to answer: a change is an fsync, and a log of a thousand entries some milliseconds."""
+
+
+TOKEN_BYTES_MAX: Final = 4_096
+"""Far more than a token or a key has: what is longer is some other file."""
 
 
 class OperationRefused(RedrushError):
@@ -112,7 +117,7 @@ def _token_of(data_dir: DataDir, holder: Holder) -> str:
     if holder.token is None:
         return load_token(data_dir)
     try:
-        return holder.token.read_text(encoding="ascii").strip()
+        return read_named(holder.token, TOKEN_BYTES_MAX).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{holder.token}: cannot be read as a token: {fault}") from fault
 

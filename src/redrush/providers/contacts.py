@@ -15,6 +15,7 @@ from typing import Final
 
 from redrush.core.identity.user_ids import checked_user
 from redrush.errors import ConfigError
+from redrush.named_file import read_named
 from redrush.ports.notifier import Contact
 
 CONTACTS_MAX: Final = 2_000_000
@@ -78,9 +79,10 @@ class ContactFile:
 
 def _read(path: Path) -> dict[str, Contact]:
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
+        data = read_named(path, FILE_BYTES_MAX)
+        if len(data) > FILE_BYTES_MAX:
             raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX >> 20} MB; this is no file of contacts")
-        text = path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-8-sig")
     except OSError as fault:
         raise ConfigError(f"{path}: the contacts cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:

@@ -26,8 +26,10 @@ from redrush.dependency import USUAL_RULE, Dependency, Share, Unanswered
 from redrush.errors import ConfigError
 from redrush.extras import require
 from redrush.http.fetch import Fetcher, Unfetched
+from redrush.named_file import open_named, read_named
 from redrush.ports.audience import Followers, FollowersAway
 
+FILE_BYTES_MAX: Final = 256 << 20
 REMEMBERED_MAX: Final = 262_144
 """Answers that are remembered; beyond it the memory starts anew."""
 YES_S: Final = 60.0
@@ -84,7 +86,10 @@ class FileFollowers:
 def _read(path: Path) -> tuple[set[int], int]:
     try:
         stamp = path.stat().st_mtime_ns
-        lines = path.read_text(encoding="utf-8").splitlines()
+        data = read_named(path, FILE_BYTES_MAX)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX >> 20} MB; this is no list of who follows whom")
+        lines = data.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path}: who follows whom cannot be read: {fault}") from fault
     pairs = set()
@@ -242,7 +247,7 @@ def followers_at(written: str, now_s: Callable[[], float]) -> Followers:
 
 def _is_sqlite(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             return file.read(len(SQLITE)) == SQLITE
     except OSError:
         return False  # whoever reads it says so

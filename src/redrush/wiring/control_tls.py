@@ -9,6 +9,7 @@ import msgspec
 from redrush.config import DeploymentFile
 from redrush.errors import ConfigError
 from redrush.http.ask import ControlAddress
+from redrush.named_file import open_named
 
 ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds it
 
@@ -24,6 +25,8 @@ class Shown(msgspec.Struct, frozen=True):
         """Return what a server shows. ConfigError if the files are of no use."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
+            for path in (self.cert, self.key):
+                open_named(path).close()
             # Without this OpenSSL would ask the terminal for the passphrase of a key that has one.
             context.load_cert_chain(self.cert, self.key, password=lambda: b"")
         except (OSError, ValueError) as fault:

@@ -7,6 +7,7 @@ from typing import Final
 
 from redrush.config.deployment_file import DeploymentFile, Duty, ValkeySpec
 from redrush.errors import ConfigError
+from redrush.named_file import open_named
 from redrush.ports.clock import TimeHeard
 from redrush.stores.valkey import Access, ValkeyStore
 from redrush.stores.valkey.primary import Prover
@@ -69,11 +70,15 @@ def access_of(spec: ValkeySpec, duty: Duty) -> Access:
 
 def _tls(spec: ValkeySpec) -> ssl.SSLContext:
     try:
+        if spec.tls_ca is not None:
+            open_named(spec.tls_ca).close()
         tls = ssl.create_default_context(cafile=spec.tls_ca)
     except OSError as fault:  # of ssl too
         raise ConfigError(f"{spec.tls_ca}: cannot be used as the CA of the sets' servers: {fault}") from fault
     if spec.tls_cert is not None:
         try:
+            for path in filter(None, (spec.tls_cert, spec.tls_key)):
+                open_named(path).close()
             tls.load_cert_chain(spec.tls_cert, spec.tls_key, password=_no_passphrase)
         except OSError as fault:
             files = f"{spec.tls_cert}, {spec.tls_key}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from redrush.core.identity.encodings import decoded
+from redrush.named_file import read_named
 
 ITEMS_MAX: Final = 100_000
 """Items of one round: their ids stand in the seal."""
@@ -22,11 +23,11 @@ def read_items(path: Path) -> tuple[str, ...]:
     other.
     """
     try:
-        if path.stat().st_size > ITEMS_BYTES_MAX:
-            raise ValueError(f"{path} is larger than {ITEMS_BYTES_MAX:,} bytes; a list of items has one id a line")
-        data = path.read_bytes()
+        data = read_named(path, ITEMS_BYTES_MAX)
     except OSError as fault:
         raise ValueError(f"{path} cannot be read: {fault.strerror}") from fault
+    if len(data) > ITEMS_BYTES_MAX:
+        raise ValueError(f"{path} is larger than {ITEMS_BYTES_MAX:,} bytes; a list of items has one id a line")
     text = decoded(data, str(path))
     seen: dict[str, int] = {}
     items: list[str] = []
