@@ -48,6 +48,30 @@ async def test_no_dry_run_of_a_draft_that_is_not_fine_or_while_a_round_is_open(t
     assert world.desk.drills.running is None
 
 
+async def test_a_dry_run_is_of_the_draft_that_was_seen_or_it_is_not_begun(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1")
+        seen = (await get(olga, "/drafts/d1/check"))["seen"]
+        await olga.put("/api/v1/drafts/d1/value", json={"path": "campaign.name", "value": "other"})
+        refused = await post(olga, "/drafts/d1/dry-run", 409, seen=seen)
+        assert "changed since you looked" in refused["detail"]
+        assert (await olga.post("/drafts/d1/dry-run", data={"seen": seen})).status_code == 409
+        assert world.desk.drills.running is None
+
+
+async def test_what_became_of_a_draft_that_was_changed_while_it_was_played_is_said_of_no_draft(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1")
+        await post(olga, "/drafts/d1/dry-run", 202)
+        await olga.put("/api/v1/drafts/d1/value", json={"path": "campaign.name", "value": "other"})
+        async with asyncio.timeout(60):
+            while (await olga.delete("/api/v1/drills")).status_code != 204:
+                await asyncio.sleep(0.05)
+        (one,) = await played(olga)
+        assert (one["drill"], one["seen"]) == ("dry-run d1", "")
+        assert 'data-played="">' in (await olga.get("/drafts/d1")).text
+
+
 async def test_of_two_drills_that_are_begun_at_once_one_is_played(tmp_path: Path) -> None:
     async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga, world.client("otto") as otto:
         await get(olga, "/drills")  # so that they are known, and nothing else is waited for
@@ -62,13 +86,19 @@ async def test_a_draft_is_played_before_it_is_served(tmp_path: Path) -> None:
     async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:
         await post(olga, "/drafts", 201, name="d1")
         before = sorted(path.name for path in tmp_path.iterdir())
-        begun = await post(olga, "/drafts/d1/dry-run", 202, why="to see it")
+        seen = (await get(olga, "/drafts/d1/check"))["seen"]
+        begun = await post(olga, "/drafts/d1/dry-run", 202, why="to see it", seen=seen)
         assert begun["running"]["drill"] == "dry-run d1"
         (one,) = await played(olga)
         assert (one["drill"], one["why"], one["passed"]) == ("dry-run d1", "to see it", True), one
         assert {verdict["name"] for verdict in one["verdicts"]} >= {"opens", "gives", "answers", "lost", "ledger"}
         assert "to see it" in (await olga.get("/drills")).text
-        assert "tag on" in (await olga.get("/drafts/d1")).text
+        assert one["seen"] == seen
+        page = (await olga.get("/drafts/d1")).text
+        assert "tag on" in page
+        assert f'data-played="{seen}" hidden>' in page
+        await olga.put("/api/v1/drafts/d1/value", json={"path": "campaign.name", "value": "other"})
+        assert f'data-played="{seen}">' in (await olga.get("/drafts/d1")).text
         assert sorted({*before, "console-drills.json"}) == sorted(path.name for path in tmp_path.iterdir())
 
 

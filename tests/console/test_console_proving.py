@@ -17,8 +17,10 @@ from redrush.api.accounts import Role
 from redrush.api.handlers.proving import table_of_grants
 from redrush.api.handlers.watching import STREAMS_MAX, STREAMS_OF_ONE_MAX
 from redrush.console.pages.proving import cell
+from redrush.console.wording import in_chinese
 from redrush.control.issuing import plan_tickets
 from redrush.errors import RedrushError
+from redrush.operate import paying
 from redrush.ports.bill_book import NewBill
 from redrush.ports.grant_pages import PAGE_MAX
 from redrush.records.postgres.bills import PostgresBillBook
@@ -358,7 +360,7 @@ async def test_a_viewer_does_not_ask_for_the_payouts_of_one_user(tmp_path: Path)
         assert noted(world, "read story") == [("olga", "read story", "ann in the payouts")]
 
 
-async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: Path) -> None:
+async def test_an_order_about_payouts_is_bound_to_how_many_there_were_and_to_their_sum(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
         assert "--payments" in (await olga.get("/payouts")).text
         book = SqliteBillBook.open_path(world.data_dir.payments)
@@ -369,6 +371,17 @@ async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: 
         refused = await post(olga, "/payouts", 409, token=counted["token"], why="look")
         assert "not 2" in refused["detail"]
         assert {one.state for one in book.listed()} == {"new"}
+        counted = await post(olga, "/payouts/count", verb="hold", state="new")
+        assert (counted["count"], counted["total"]) == (3, "3.00 CNY")
+        (first, *_) = book.listed()
+        paying.hold(book, first, "aside", NOW_US)
+        book.make([payout("g4", "dora", 250)], NOW_US)
+        refused = await post(olga, "/payouts", 409, token=counted["token"], why="look")
+        assert refused["detail"] == "they come to 4.50 CNY now, not 3.00 CNY, so nothing was done; count again"
+        assert in_chinese(refused["detail"]) != refused["detail"]
+        assert [one.state for one in book.listed()] == ["held", "new", "new", "new"]
+        page = (await olga.post("/payouts/count", data={"verb": "hold", "state": "new"})).text
+        assert "3 payouts, 4.50 CNY" in page
         counted = await post(olga, "/payouts/count", verb="hold", state="new")
         await post(olga, "/payouts", 400, token=counted["token"])
         done = await post(olga, "/payouts", token=counted["token"], why="look into it")
@@ -401,10 +414,10 @@ async def test_payouts_of_a_deployment_are_found_in_its_database(tmp_path: Path,
     book.close()
 
 
-def payout(source: str, user: str) -> NewBill:
+def payout(source: str, user: str, amount_minor: int = 100) -> NewBill:
     return NewBill(
         kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
-        amount_minor=100, subject="s", to=user,
+        amount_minor=amount_minor, subject="s", to=user,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """A provider's bill of a day held against our books, and what is granted and not delivered: looked for, then delivered.
 
 It is what `redrush bills compare` and `redrush reissue` do, by the same functions. A delivery is bound to how many
-things were found: if there are more or fewer when it is confirmed, nothing is done. So is the writing down of fees,
-which is bound to their number and their sum.
+things were found, and to what its payouts come to: if that is another when it is confirmed, nothing is done. So is the
+writing down of fees, which is bound to their number and their sum.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import msgspec
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink, Links
+from redrush.api.payouts import check_as_seen
 from redrush.api.seals import COUNTED_BEFORE, Refused, Seals
 from redrush.config import PaymentsFile, load_payments_file
 from redrush.core.money.currency import format_amount
@@ -72,6 +73,7 @@ class _SeenFees(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     campaign: str | None
     count: int
+    total: str
     unknown: bool
 
 
@@ -164,26 +166,26 @@ class Bills:
         """Return what a campaign has to deliver. ConfigError for a campaign that is none."""
         link = self._links.of(campaign)
         found = await asyncio.to_thread(self._look_for, link)
-        count = found.count(unknown=unknown)
+        count, total = found.count(unknown=unknown), format_amount(found.payouts_total_minor, found.currency)
         return Found(
             undelivered=found,
             count=count,
-            total=format_amount(found.payouts_total_minor, found.currency),
+            total=total,
             unknown=unknown,
-            token=self._seals.seal(actor.name, _Seen(campaign, count, unknown)),
+            token=self._seals.seal(actor.name, _Seen(campaign, count, total, unknown)),
         )
 
     async def deliver(self, actor: Actor, token: str, why: str) -> Delivered:
-        """Deliver what was found. Refused if there is more or less by now, or it was somebody else's to do."""
+        """Deliver what was found. Refused if it is more or less by now, or it was somebody else's to do."""
         seen = self._seals.opened(actor.name, token, _Seen)
         if not seen.count:
             raise Refused(409, "everything that was granted is delivered, or under way")
         if not why.strip():
             raise Refused(400, "say why, for whoever looks into it later")
         link = self._links.of(seen.campaign)
-        now = (await asyncio.to_thread(self._look_for, link)).count(unknown=seen.unknown)
-        if now != seen.count:
-            raise Refused(409, f"there are {now} now, not {seen.count}, so nothing was done; count again")
+        now = await asyncio.to_thread(self._look_for, link)
+        total = format_amount(now.payouts_total_minor, now.currency)
+        check_as_seen(now.count(unknown=seen.unknown), total, seen.count, seen.total)
         if self._delivering:
             raise Refused(409, "these things are being delivered just now; look again in a moment")
         self._diary.note(actor.name, "reissue", f"{seen.count} things", why, actor.address)

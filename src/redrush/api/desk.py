@@ -16,7 +16,7 @@ from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
 from redrush.api.diary import Diary, Line
 from redrush.api.drafting import Drafting
-from redrush.api.drills import Drills
+from redrush.api.drills import Draft, Drills
 from redrush.api.event_link import Links
 from redrush.api.failovers import EVERY_S, Failovers
 from redrush.api.live import Live
@@ -165,12 +165,18 @@ class Desk:
     async def _tick(self) -> None:
         await self.steering.tick()
 
-    async def dry_run(self, actor: Actor, name: str, why: str, *, short: bool) -> dict[str, Any]:
-        """Begin to play a draft as a drill. Refused while it is not fine, and as every drill is."""
+    async def dry_run(
+        self, actor: Actor, name: str, why: str, *, short: bool, seen: str | None = None
+    ) -> dict[str, Any]:
+        """Begin to play a draft as a drill. Refused while it is not fine, if it is not what was `seen` (None: whatever
+        it is), and as every drill is."""
+        base = await self.drafting.base(name, seen)
         checked = await self.drafting.check(name)
         if not checked.ok:
             raise Refused(409, f"the draft is not finished: {checked.problems[0].located}")
-        return await self.drills.begin_dry_run(actor, self.drafting.drafts.path(name), why, short=short)
+        drafts = self.drafting.drafts
+        played = Draft(drafts.path(name), base, lambda: drafts.base(name))
+        return await self.drills.begin_dry_run(actor, played, why, short=short)
 
     # -- records
 

@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
 from redrush.control.json_file import keep_json, load_json
 from redrush.core.rush.instants import rfc3339, rfc3339_s
+from redrush.errors import RedrushError
 from redrush.operate.campaigns import all_listings
 
 DRY_RUN: Final = "dry-run"
@@ -45,6 +46,18 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float | None = None
     verdicts: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
+    seen: str = ""
+    """Of a dry run: names the draft that was played, with its lists. "": it was changed while it was played."""
+
+
+class Draft(NamedTuple):
+    """A draft that is to be played."""
+
+    path: Path
+    seen: str
+    """Names it with its lists."""
+    now: Callable[[], str]
+    """Returns what names it later on, in a thread; RedrushError if it is gone."""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -85,11 +98,11 @@ class Drills:
             raise Refused(404, f'there is no drill "{name}"; there are {", ".join(one["name"] for one in known)}')
         return await self._begin(actor, name, (name,), why, short=short)
 
-    async def begin_dry_run(self, actor: Actor, file: Path, why: str, *, short: bool) -> dict[str, Any]:
-        """Begin to play a campaign file of somebody's, as `begin` does a drill."""
+    async def begin_dry_run(self, actor: Actor, draft: Draft, why: str, *, short: bool) -> dict[str, Any]:
+        """Begin to play a draft of somebody's, as `begin` does a drill."""
         await self._refuse_unless_quiet()
-        words = (DRY_RUN, "--campaign", str(file.absolute()))
-        return await self._begin(actor, f"{DRY_RUN} {file.stem}", words, why, short=short)
+        words = (DRY_RUN, "--campaign", str(draft.path.absolute()))
+        return await self._begin(actor, f"{DRY_RUN} {draft.path.stem}", words, why, short=short, draft=draft)
 
     def last_dry_run(self, name: str) -> Played | None:
         """Return what became of the last dry run of a draft; None if none is known."""
@@ -113,11 +126,13 @@ class Drills:
         """Return which round of the event is open, or soon is; None: nothing is going on."""
         return await asyncio.to_thread(self._live)
 
-    async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
+    async def _begin(
+        self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool, draft: Draft | None = None
+    ) -> dict[str, Any]:
         self.refuse_another()  # somebody may have begun one while it was looked whether all is quiet
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
         self.running = {"drill": name, "by": actor.name, "at": self._now()}
-        playing = self._play(name, words, actor.name, why, short=short)
+        playing = self._play(name, words, actor.name, why, short=short, draft=draft)
         self._playing = asyncio.create_task(playing, name=f"drill {name}")
         return await self.listed()
 
@@ -149,7 +164,9 @@ class Drills:
                 return f"round {one.id} of {listing.id} {doing}"
         return None
 
-    async def _play(self, name: str, words: tuple[str, ...], by: str, why: str, *, short: bool) -> None:
+    async def _play(
+        self, name: str, words: tuple[str, ...], by: str, why: str, *, short: bool, draft: Draft | None
+    ) -> None:
         at = self._now()
         directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
         try:
@@ -163,7 +180,8 @@ class Drills:
                     drill=name, by=by, why=why, at=at, passed=bool(report["passed"]), said="", took_s=report["took_s"],
                     verdicts=report["verdicts"], figures=report["figures"],
                 )  # fmt: skip
-            self.keep(played)
+            seen = "" if draft is None else await asyncio.to_thread(_as_played, draft)
+            self.keep(msgspec.structs.replace(played, seen=seen))
         finally:
             self.running = self._process = None
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -176,3 +194,11 @@ class Drills:
         file = _File((*self._file.played, played)[-KEPT_MAX:])
         keep_json(self._path, file)
         self._file = file
+
+
+def _as_played(draft: Draft) -> str:
+    """Return what names the draft that was played; "" if it is another one by now: which of both was is not known."""
+    try:
+        return draft.seen if draft.now() == draft.seen else ""
+    except RedrushError:
+        return ""

@@ -1,10 +1,11 @@
 """What winners are paid, for people: a page at a time, and orders about some of them.
 
-An order about many is bound to how many there were when it was looked at: if there are more or fewer, nothing is done.
-Nothing is ever paid twice, whatever is ordered (`redrush.operate.paying`).
+An order about many is bound to how many there were when it was looked at, and to what they came to: if that is another,
+nothing is done. Nothing is ever paid twice, whatever is ordered (`redrush.operate.paying`).
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink
 from redrush.api.seals import COUNTED_BEFORE, Refused, Seals
+from redrush.core.money.currency import format_amount
 from redrush.errors import RedrushError
 from redrush.operate import paying
 from redrush.operate.granted import granted_by
@@ -46,10 +48,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """How many an order is about now, and the token that confirms it."""
+    """How many an order is about now, what they come to, and the token that confirms it."""
 
     wanted: Wanted
     count: int
+    total: str
+    """With the currency; of several, one after another."""
     first: list[Shown]
     token: str
 
@@ -71,6 +75,7 @@ class Ordered(msgspec.Struct, frozen=True):
 class _Seen(msgspec.Struct, frozen=True):
     wanted: Wanted
     count: int
+    total: str
 
 
 class Payouts:
@@ -118,24 +123,27 @@ class Payouts:
         found = await self._in_book(lambda book: self._found(book, wanted))
         if not found:
             raise Refused(409, "there is no such payout now, so there is nothing to do")
+        count, total = len(found), _total_of(found)
         return Counted(
             wanted=wanted,
-            count=len(found),
+            count=count,
+            total=total,
             first=[Shown.of(bill) for bill in found[:10]],
-            token=self._seals.seal(actor.name, _Seen(wanted, len(found))),
+            token=self._seals.seal(actor.name, _Seen(wanted, count, total)),
         )
 
     async def order(self, actor: Actor, token: str, why: str) -> Ordered:
-        """Do what was counted. Refused if there are more or fewer now, or it was somebody else's to do."""
+        """Do what was counted. Refused if there are more or fewer now, or they come to another sum, or it was
+        somebody else's to do."""
         seen = self._seals.opened(actor.name, token, _Seen)
         if seen.wanted.verb is Verb.HOLD and not why.strip():
             raise Refused(400, "say why they shall wait, for whoever looks into it later")
 
         def done(book: BillBook) -> Ordered:
             found = self._found(book, seen.wanted)
-            if len(found) != seen.count:
-                raise Refused(409, f"there are {len(found)} now, not {seen.count}, so nothing was done; count again")
-            about = f"{seen.count} payouts: {seen.wanted.verb} {seen.wanted.state or ' '.join(seen.wanted.numbers)}"
+            check_as_seen(len(found), _total_of(found), seen.count, seen.total)
+            which = seen.wanted.state or " ".join(seen.wanted.numbers)
+            about = f"{seen.count} payouts, {seen.total}: {seen.wanted.verb} {which}"
             self._diary.note(actor.name, "payouts", about, why, actor.address)
             ordered = Ordered([], [])
             with granted_by(self._books()) as granted:
@@ -176,3 +184,19 @@ class Payouts:
                 return work(book)
 
         return await asyncio.to_thread(worked)
+
+
+def _total_of(bills: Sequence[KeptBill]) -> str:
+    """Return what these come to, for people: of each currency."""
+    sums: Counter[str] = Counter()
+    for bill in bills:
+        sums[bill.currency] += bill.amount_minor
+    return ", ".join(f"{format_amount(minor, currency)} {currency}" for currency, minor in sorted(sums.items()))
+
+
+def check_as_seen(count: int, total: str, seen_count: int, seen_total: str) -> None:
+    """Refused, with what is another now, unless there are as many as were seen, and they come to as much."""
+    if count != seen_count:
+        raise Refused(409, f"there are {count} now, not {seen_count}, so nothing was done; count again")
+    if total != seen_total:
+        raise Refused(409, f"they come to {total} now, not {seen_total}, so nothing was done; count again")

@@ -151,6 +151,8 @@ class DryRunning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     why: Why = ""
     short: bool = True
+    seen: Edition | None = None
+    """What its check told as `seen`: nothing is played if the draft is another one now."""
 
 
 @post(
@@ -160,7 +162,7 @@ class DryRunning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary="Play it for seconds with a simulated crowd; what becomes of it is with the drills",
 )
 async def dry_run(name: Name, data: JSONBody[DryRunning], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
-    return await desk.dry_run(actor_of(request), name, data.why, short=data.short)
+    return await desk.dry_run(actor_of(request), name, data.why, short=data.short, seen=data.seen)
 
 
 @post("/drafts/{name:str}/schedule", opt=OPERATOR, summary="Let it be served later, as a new campaign")

@@ -168,8 +168,8 @@ async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
 
 @post("/drafts/{name:str}/dry-run", opt=OPERATOR, status_code=200)
 async def dry_run(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
-    short = data.get("long") != "yes"
-    await desk.dry_run(actor_of(request), name, data.get("why", "")[:500], short=short)
+    short, why = data.get("long") != "yes", data.get("why", "")[:500]
+    await desk.dry_run(actor_of(request), name, why, short=short, seen=data.get("seen", ""))
     return go_to("/drills", "it is being played")
 
 

@@ -74,16 +74,17 @@ document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) tellFault(event.detail.ctx, null);
 });
 
-// A draft is written over the edition that was seen. One that is kept from here is the next to be seen; one request goes
-// at a time, and what waited for it follows it.
+// A draft is written over the edition that was seen, and played as it was seen with its lists. One that is kept from here
+// is the next to be seen; one request goes at a time, and what waited for it follows it.
 document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
   const seen = ctx.sourceElement.elements?.seen;
   if (seen && ctx.request.body?.has("seen")) ctx.request.body.set("seen", seen.value);
 });
 document.addEventListener("htmx:after:swap", () => {
-  const edition = document.getElementById("said")?.dataset.edition;
+  const { edition, whole } = document.getElementById("said")?.dataset ?? {};
   if (!edition) return;
-  for (const seen of document.querySelectorAll('input[name="seen"]')) seen.value = edition;
+  for (const seen of document.querySelectorAll('input[name="seen"]')) seen.value = "whole" in seen.dataset ? whole : edition;
+  for (const other of document.querySelectorAll("[data-played]")) other.hidden = other.dataset.played === whole;
 });
 
 // What somebody else has written over is nowhere but here.
