@@ -3,6 +3,7 @@ over real HTTP, who stands in the logs as the key's owner whatever anybody says.
 
 import asyncio
 import datetime
+import getpass
 import json
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from redrush.api.access import Actor
 from redrush.api.accounts import Role
 from redrush.control.switch_log import entries_of
 from redrush.http.sockets import Reserved
+from redrush.operate.at_console import AtConsole
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests.campaigns import a_round, campaign
 from tests.cli.test_commands import Run, is_one_sentence, run
@@ -149,6 +151,32 @@ def test_a_campaign_comes_with_its_lists_is_shown_changed_and_ended(run: Run, re
     file.write_text(text.replace("guests.txt", "../guests.txt"))
     refused = run("campaign", *olga, "add", file)
     assert (refused.code, "beside the file" in refused.err) == (2, True)
+
+
+def test_who_changes_accounts_by_command_is_in_the_log_of_the_console_that_runs(run: Run, remote: Remote) -> None:
+    here = ("--data", remote.world.data_dir.root)
+    added = run("user", "add", "nora", "--role", "viewer", *here, "--who", "the one on call")
+    assert (added.code, added.err) == (0, "")
+    remote.world.desk.people.add_key(Actor(name="anna", role=Role.ADMIN, address="x", session="x"), Role.VIEWER, 1, "")
+    assert run("user", "role", "nora", "operator", *here).code == 0
+    token = run("operator", "add", "ann", *here).out
+    Path("ann.token").write_text(token)
+    assert run("user", "reset", "nora", *here, "--token", "ann.token").code == 0
+    assert run("user", "remove", "nora", *here).code == 0
+    by_system = getpass.getuser()
+    noted = [(line.who, line.said, line.what, line.about) for line in remote.world.desk.diary.lines()]
+    assert [one for one in noted if "nora" in one[3]] == [
+        ("event", "the one on call", "add person", "nora as viewer"),
+        ("event", by_system, "change role", "nora to operator"),
+        ("ann", by_system, "reset password", "nora, 0 API keys taken back"),
+        ("event", by_system, "remove person", "nora"),
+    ]
+    shown = AtConsole(remote.url, Path(remote.of("anna")[3])).read("/audit")["entries"]
+    assert ("event", "the one on call", "add person nora as viewer") in {
+        (row["who"], row["said"], row["what"]) for row in shown
+    }
+    wrong = run("user", "role", "nora", "viewer", *here, "--token", "missing.token")
+    assert (wrong.code, is_one_sentence(wrong.err)) == (2, True)
 
 
 def test_payouts_are_listed_held_and_released_from_elsewhere(run: Run, remote: Remote) -> None:

@@ -1,20 +1,39 @@
 """Accounts, sessions, tries, keys and second factors: who gets in, for how long, and what ends it."""
 
 import asyncio
+import fcntl
 import re
 import threading
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from redrush.api.accounts import KEYS_OF_ONE_MAX, Accounts, Role
-from redrush.api.desk import first_admin, masked
+from redrush.api.desk import account_changes_of, diary_of, first_admin, masked
 from redrush.api.diary import Diary
 from redrush.api.passwords import QUEUE_MAX, Passwords, TooManyLogins, new_password
-from redrush.api.sessions import IDLE_S, SESSIONS_MAX, SESSIONS_OF_ONE_MAX, TRIES_MAX, TRIES_S, WHOLE_S, Sessions, Tries
+from redrush.api.sessions import (
+    IDLE_S,
+    PROVED_S,
+    SESSIONS_MAX,
+    SESSIONS_OF_ONE_MAX,
+    TRIES_MAX,
+    TRIES_S,
+    WHOLE_S,
+    Sessions,
+    Tries,
+)
 from redrush.api.totp import STEP_S, code_at, new_secret, step_of
+from redrush.control.data_dir import DataDir
 from redrush.errors import ConfigError
 from tests.console.console_world import PASSWORD, QUICK, World, get, post, without_server
+
+EARLIER: Final = """\
+{"number":1,"at":"1970-01-01T00:00:00.000000Z","who":"olga","what":"login","about":"","why":"","address":"127.0.0.1",\
+"chain":"d50a222e6f2d32d097cc23cf014356e7f6c4b2afb8497b6fc0b3246d8ad8a674"}
+"""
+"""A line as it was written before a line could say who gave the order."""
 
 
 def with_password(world: World, name: str) -> None:
@@ -94,7 +113,7 @@ async def test_a_key_is_told_once_is_good_for_its_role_and_makes_no_keys(tmp_pat
             await post(program, "/changes/preview", 403, verb="apply", name="calm")
             await post(program, "/keys", 403, role="viewer")
             by_form = await program.post("/me/keys", data={"role": "operator", "days": "90"})
-            assert (by_form.status_code, "a key makes no keys" in by_form.text) == (403, True)
+            assert (by_form.status_code, "a key lets nobody in" in by_form.text) == (403, True)
             other = (await post(olga, "/keys", 201, role="viewer"))["secret"].split(".")[1]
             assert (await program.delete(f"/api/v1/keys/{other}")).status_code == 404, "nor takes one back"
             assert (await olga.delete(f"/api/v1/keys/{other}")).status_code == 204
@@ -102,6 +121,37 @@ async def test_a_key_is_told_once_is_good_for_its_role_and_makes_no_keys(tmp_pat
             assert listed["last_used_at"] is not None
             world.ahead_us = 2 * 86_400 * 1_000_000
             await get(program, "/session", 401)
+
+
+async def test_who_gives_their_password_again_has_proved_who_they_are_for_a_while(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna:
+        with_password(world, "anna")
+        anna.cookies.set("rr", world.session_of("anna"))
+        world.ahead_us += PROVED_S * 1_000_000
+        page = (await anna.get("/people")).text
+        assert 'action="/me/proof"' in page
+        assert 'action="/people"' not in page
+        assert "another one" in (await post(anna, "/session/proof", 403, password="wrong"))["detail"]
+        await post(anna, "/people", 403, name="nora", role="viewer")
+        answer = await anna.post("/me/proof", data={"password": PASSWORD, "then": "/people"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/people")
+        page = (await anna.get("/people")).text
+        assert 'action="/me/proof"' not in page
+        assert 'action="/people"' in page
+        await post(anna, "/people", 201, name="nora", role="viewer")
+        secret = new_secret()
+        world.desk.accounts.change("anna", totp=secret)
+        anna.cookies.set("rr", world.session_of("anna"))
+        world.ahead_us += PROVED_S * 1_000_000
+        assert 'name="code"' in (await anna.get("/me")).text
+        assert "second factor" in (await post(anna, "/session/proof", 403, password=PASSWORD))["detail"]
+        code = code_at(secret, world.desk.now_s() // STEP_S)
+        await post(anna, "/session/proof", password=PASSWORD, code=code)
+        await post(anna, "/people", 201, name="nick", role="viewer")
+        world.ahead_us += 60_000_000
+        for _ in range(TRIES_MAX):
+            await post(anna, "/session/proof", 403, password="wrong")
+        await post(anna, "/session/proof", 429, password=PASSWORD, code=code)
 
 
 async def test_what_another_program_of_this_host_keeps_in_cookies_logs_nobody_out(tmp_path: Path) -> None:
@@ -114,10 +164,13 @@ async def test_what_another_program_of_this_host_keeps_in_cookies_logs_nobody_ou
 
 
 def test_the_first_admin_is_told_once(tmp_path: Path) -> None:
-    accounts = Accounts(tmp_path / "accounts.json")
-    assert first_admin(accounts, 0)
-    assert first_admin(Accounts(tmp_path / "accounts.json"), 0) is None
-    assert [one.role for one in accounts.people] == [Role.ADMIN]
+    data_dir = DataDir(tmp_path)
+    changes = account_changes_of(data_dir, lambda: 0)
+    assert first_admin(changes, 0)
+    assert first_admin(account_changes_of(data_dir, lambda: 0), 0) is None
+    assert [one.role for one in changes.accounts.people] == [Role.ADMIN]
+    noted = [(line.who, line.what, line.about) for line in diary_of(data_dir, lambda: 0).lines()]
+    assert noted == [("redrush", "add person", "admin as admin")]
 
 
 def test_commands_and_the_console_follow_each_other(tmp_path: Path) -> None:
@@ -293,37 +346,62 @@ def test_a_changed_line_of_the_log_is_noticed(tmp_path: Path) -> None:
     diary = Diary(path, lambda: 0)
     for number in range(3):
         diary.note("olga", "look", str(number))
-    diary.close()
     diary = Diary(path, lambda: 0)
     assert [line.number for line in diary.lines()] == [1, 2, 3]
-    diary.close()
     path.write_bytes(path.read_bytes() + b'{"half')  # a crash
-    diary = Diary(path, lambda: 0)
-    assert diary.note("olga", "look").number == 4
-    diary.close()
-    path.write_text(path.read_text().replace('"about":"1"', '"about":"7"'))
+    assert Diary(path, lambda: 0).note("olga", "look").number == 4
+    whole = path.read_text()
+    path.write_text(whole.replace('"about":"1"', '"about":"7"'))
     with pytest.raises(ConfigError, match="somebody has changed the file"):
         Diary(path, lambda: 0)
+    assert diary.note("olga", "look").number == 5, "what it has read once it does not read again"
+    path.write_text(whole.splitlines()[0])
+    with pytest.raises(ConfigError, match="shorter than it was"):
+        diary.note("olga", "look")
 
 
-def test_lines_that_threads_write_at_once_follow_each_other(tmp_path: Path) -> None:
-    diary = Diary(tmp_path / "console.jsonl", lambda: 0)
+def test_a_log_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "console.jsonl"
+    path.write_text(EARLIER)
+    diary = Diary(path, lambda: 0)
+    diary.note("event", "add person", "olga as viewer", said="root")
+    assert path.read_text().startswith(EARLIER)
+    assert [(line.number, line.who, line.said) for line in Diary(path, lambda: 0).lines()] == [
+        (1, "olga", ""), (2, "event", "root"),
+    ]  # fmt: skip
+
+
+def test_a_command_writes_into_the_log_of_a_console_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "console.jsonl"
+    console, command = Diary(path, lambda: 0), Diary(path, lambda: 0)
+    console.note("olga", "login")
+    command.note("event", "add person", "vera as viewer", said="root")
+    path.write_bytes(path.read_bytes() + b'{"half')  # a command that was killed
+    console.note("olga", "logout")
+    assert [line.number for line in Diary(path, lambda: 0).lines()] == [1, 2, 3]
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="another process writes it"):
+            console.note("olga", "look")
+    assert len(console.lines()) == 3
+
+
+def test_lines_that_threads_and_processes_write_at_once_follow_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "console.jsonl"
+    diaries = [Diary(path, lambda: 0) for _ in range(2)]
     start = threading.Barrier(4)
 
     def write(number: int) -> None:
         start.wait(10)
         for _ in range(25):
-            diary.note(f"t{number}", "something")
+            diaries[number % 2].note(f"t{number}", "something")
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    diary.close()
-    again = Diary(tmp_path / "console.jsonl", lambda: 0)
-    assert [line.number for line in again.lines()] == list(range(1, 101))
-    again.close()
+    assert [line.number for line in Diary(path, lambda: 0).lines()] == list(range(1, 101))
 
 
 async def test_nobody_takes_the_places_of_all(tmp_path: Path) -> None:

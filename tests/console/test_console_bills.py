@@ -110,7 +110,7 @@ async def test_a_deployment_names_its_payments_file_itself(tmp_path: Path, datab
         )
         with closing(PostgresBillBook(dsn)) as book:
             number = moved_here_alone(book)
-        made.desk.diary.close()  # one console at a time
+        made.desk.let_go()  # one console at a time
         world = World(DataDir(tmp_path), {})
         await compared(world, number)
         await world.desk.stop()

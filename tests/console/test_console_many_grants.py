@@ -40,7 +40,7 @@ async def test_every_page_of_ten_million_grants_in_postgresql_is_there_in_time(
             f'[event]\ndata = "{tmp_path}"\nrecords = {{ file = "dsn" }}\n'
             f'[[set]]\nid = "s1"\naddresses = ["127.0.0.1:{free_port()}"]\n'
         )
-        world.desk.diary.close()  # one console at a time
+        world.desk.let_go()  # one console at a time
         over = World(world.data_dir, {})  # which finds the deployment
         async with over.client("olga") as olga:
             await look_at_every_page(olga, "user00007919")

@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from redrush.api.diary import Diary, Line
+from redrush.api.diary import Line
 from redrush.api.failovers import Failovers
 from redrush.console.pages.drafting import CAMPAIGNS_SHOWN
 from redrush.control.campaigns import Listing, RoundTimes, keep_listings
 from redrush.errors import ConfigError
 from tests.campaigns import OFF, a_round, campaign
-from tests.console.console_world import TEXT, change, get, post, with_server, without_server
+from tests.console.console_world import TEXT, World, change, get, post, with_server, without_server
 
 SAID: Final = re.compile(r'<p class="note" role="status">([^<]*)<')
 DRAW: Final = """\
@@ -177,13 +177,13 @@ async def test_of_many_campaigns_a_page_shows_some_and_of_many_rounds_the_first(
             assert (await vera.get(f"/campaigns?{odd}")).status_code == 200, odd
 
 
-def test_a_second_console_of_an_event_is_refused_for_two_would_break_the_chain(tmp_path: Path) -> None:
-    first = Diary(tmp_path / "console.jsonl", lambda: 0)
-    with pytest.raises(ConfigError, match="another console of this event runs"):
-        Diary(tmp_path / "console.jsonl", lambda: 0)
-    first.note("olga", "login")
-    first.close()
-    assert [line.number for line in Diary(tmp_path / "console.jsonl", lambda: 0).lines()] == [1]
+async def test_a_second_console_of_an_event_is_refused(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        with pytest.raises(ConfigError, match="another console of this event runs"):
+            World(world.data_dir, {})
+        world.desk.let_go()
+        second = World(world.data_dir, {})
+        await second.desk.stop()
 
 
 async def test_what_became_of_a_set_is_written_down_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,22 +6,31 @@ from typing import Final
 
 from litestar.routes import HTTPRoute
 
-from redrush.api.access import ANYBODY, ROLE
+from redrush.api.access import ANYBODY, NO_PERSON, NOT_PROVED, ROLE
 from redrush.api.accounts import Role
 from redrush.api.app import openapi_of
-from tests.console.console_world import World, without_server
+from redrush.api.sessions import PROVED_S
+from tests.console.console_world import World, post, without_server
 
 WHO: Final = {None: -1, "vera": Role.VIEWER.rank, "olga": Role.OPERATOR.rank, "anna": Role.ADMIN.rank}
 STREAM: Final = "/api/v1/live/stream"
 """Never ends by itself, so it is not asked here where it is allowed."""
 
 
-def operations(world: World) -> list[tuple[str, str, str]]:
-    """Return method, path and needed role of each operation."""
+PROVED: Final = {
+    ("POST", "/api/v1/people"), ("PUT", "/api/v1/people/{name}/role"), ("POST", "/api/v1/people/{name}/reset"),
+    ("POST", "/api/v1/keys"),
+}  # fmt: skip
+"""What lets somebody in who was not in before: a person does it, who has just proved who they are."""
+
+
+def operations(world: World, *, proved: bool | None = None) -> list[tuple[str, str, str]]:
+    """Return method, path and needed role of each operation, or of those that need a proof, or none."""
     found = []
     for path, methods in openapi_of(world.app)["paths"].items():
         for method, operation in methods.items():
-            found.append((method.upper(), path, operation["x-role"]))
+            if proved in {None, operation["x-proved"]}:
+                found.append((method.upper(), path, operation["x-role"]))
     return found
 
 
@@ -50,6 +59,33 @@ async def test_each_operation_is_open_to_who_may_and_to_nobody_else(tmp_path: Pa
                 else:
                     assert answer.status_code == (401 if name is None else 403), where
                     assert answer.headers["content-type"].startswith("application/problem+json"), where
+
+
+async def test_what_lets_somebody_in_is_done_by_a_person_who_has_just_proved_who_they_are(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world:
+        needing = operations(world, proved=True)
+        assert {(method, path) for method, path, _ in needing} == PROVED
+        pages = [("/people", {"name": "eve", "role": "admin"}), ("/people/olga/role", {"role": "admin"}),
+                 ("/people/olga/reset", {}), ("/me/keys", {"role": "viewer"})]  # fmt: skip
+        async with world.client("anna") as anna:
+            key = (await post(anna, "/keys", 201, role="admin"))["secret"]
+            before = (world.data_dir.accounts).read_bytes()
+            world.ahead_us += PROVED_S * 1_000_000
+            async with world.client(None, Authorization=f"Bearer {key}") as program:
+                for client, why in ((program, NO_PERSON), (anna, NOT_PROVED)):
+                    for method, path, _ in needing:
+                        body = {"name": "eve", "role": "admin"}
+                        answer = await client.request(method, path.replace("{name}", "olga"), json=body)
+                        assert (answer.status_code, answer.json()["detail"]) == (403, why), path
+                    for path, data in pages:
+                        answer = await client.post(path, data=data)
+                        assert (answer.status_code, why in answer.text) == (403, True), path
+                for method, path, role in operations(world, proved=False):
+                    if (method, path) == ("GET", STREAM) or role == ANYBODY or path.startswith("/api/v1/session"):
+                        continue
+                    answer = await program.request(method, filled(path), json={} if method != "GET" else None)
+                    assert answer.status_code not in {401, 403}, (method, path, answer.text)
+            assert world.data_dir.accounts.read_bytes() == before
 
 
 async def test_a_handler_that_says_no_role_is_open_to_nobody(tmp_path: Path) -> None:

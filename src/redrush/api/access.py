@@ -17,6 +17,7 @@ from redrush.api.accounts import Accounts, Role
 from redrush.api.sessions import Sessions
 
 ROLE: Final = "role"
+PROVED: Final = "proved"
 ANYBODY: Final = "anybody"
 KNOWN_AS: Final = "redrush.actor"
 """Where in a request's scope it stands who asks."""
@@ -30,8 +31,18 @@ def needs(role: Role) -> dict[str, Any]:
     return {ROLE: role}
 
 
+def needs_proof(role: Role) -> dict[str, Any]:
+    """Return the `opt` of a handler that needs a person of the role who has just proved who they are: what it does lets
+    somebody in for longer than a session that was taken, or a key, is good."""
+    return {ROLE: role, PROVED: True}
+
+
 OPEN: Final[dict[str, Any]] = {ROLE: ANYBODY}
 """The `opt` of a handler that anybody may ask."""
+
+
+NO_PERSON: Final = "a key lets nobody in: this needs a person, who has logged in"
+NOT_PROVED: Final = "say once more that it is you, with your password: this lets somebody in"
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +55,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the session; None: an API key."""
     key: str | None = None
     """The id of the key."""
+    proved: bool = False
+    """Whether they have logged in, or given their password again, a moment ago."""
 
     @property
     def sees_people(self) -> bool:
@@ -87,7 +100,10 @@ class Access:
         person = None if session is None else self.accounts.person(session.name)
         if session is None or person is None or session.since != person.since:
             return None
-        return Actor(name=person.name, role=person.role, address=address, session=session.id)
+        return Actor(
+            name=person.name, role=person.role, address=address, session=session.id,
+            proved=self.sessions.has_just_proved(session),
+        )  # fmt: skip
 
     def cookie_in(self, headers: dict[bytes, bytes]) -> str | None:
         """Return what the session's cookie says, or None. Other cookies of this name may say anything: what runs on
@@ -115,3 +131,5 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
         raise NotAuthorizedException("log in, or send an API key as a bearer token")
     if not isinstance(needed, Role) or not actor.role.may(needed):
         raise PermissionDeniedException(f"this needs the role {needed}, and {actor.name} has {actor.role}")
+    if handler.opt.get(PROVED) and not actor.proved:
+        raise PermissionDeniedException(NO_PERSON if actor.session is None else NOT_PROVED)

@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMa
 from msgspec import DecodeError
 
 from redrush import __version__
-from redrush.api.access import COOKIE_PLAIN, COOKIE_SECURE, OPEN, ROLE, Access, guard
+from redrush.api.access import COOKIE_PLAIN, COOKIE_SECURE, OPEN, PROVED, ROLE, Access, guard
 from redrush.api.desk import Desk
 from redrush.api.door import Door
 from redrush.api.handlers import HANDLERS
@@ -87,7 +87,8 @@ async def document(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 def openapi_of(app: Litestar) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the API. Each operation says in `x-role` which role it needs."""
+    """Return the OpenAPI 3.1 document of the API. Each operation says in `x-role` which role it needs, and in
+    `x-proved` whether who asks has to have logged in, or given their password again, a moment ago."""
     written: dict[str, Any] = app.openapi_schema.to_schema()
     for route in app.routes:
         if not isinstance(route, HTTPRoute):
@@ -96,6 +97,7 @@ def openapi_of(app: Litestar) -> dict[str, Any]:
             operation = written["paths"].get(route.path_format, {}).get(str(method).lower())
             if operation is not None:
                 operation["x-role"] = str(handler.opt[ROLE])
+                operation["x-proved"] = bool(handler.opt.get(PROVED))
     return written
 
 

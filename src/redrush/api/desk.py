@@ -1,6 +1,7 @@
 """Everything the admin API stands on, made once: the parts, and what needs several of them."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from redrush.api.access import Actor
+from redrush.api.account_changes import AccountChanges, By
 from redrush.api.accounts import Accounts, Role
 from redrush.api.beside import run_beside
 from redrush.api.bills import Bills
@@ -25,8 +27,8 @@ from redrush.api.passwords import hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.people import People
 from redrush.api.people_seen import READ_STORY, PeopleSeen
+from redrush.api.reports import ITSELF, Reports
 from redrush.api.reports import TICK_S as REPORTS_S
-from redrush.api.reports import Reports
 from redrush.api.schedules import Schedules
 from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions
@@ -35,8 +37,9 @@ from redrush.api.steering import Steering
 from redrush.control.campaigns import Noted
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
+from redrush.control.sole_holder import hold_alone
 from redrush.core.rush.instants import rfc3339_s
-from redrush.errors import RedrushError
+from redrush.errors import ConfigError, RedrushError
 from redrush.operate.data_dir_reports import find_in_data_dir
 from redrush.operate.looking import AccountTold, Lookup
 from redrush.watch.log import server_log
@@ -59,12 +62,23 @@ def accounts_of(data_dir: DataDir) -> Accounts:
     return Accounts(data_dir.accounts)
 
 
-def first_admin(accounts: Accounts, now_s: int) -> str | None:
+def diary_of(data_dir: DataDir, now_us: Callable[[], int]) -> Diary:
+    """Return the log of what people do about the console of a directory. ConfigError as of `Diary`."""
+    return Diary(data_dir.root / "console.jsonl", now_us)
+
+
+def account_changes_of(data_dir: DataDir, now_us: Callable[[], int]) -> AccountChanges:
+    """Return the accounts of a directory, to be changed beside a console, or without one. ConfigError if they, or the
+    log, cannot be read."""
+    return AccountChanges(accounts_of(data_dir), diary_of(data_dir, now_us))
+
+
+def first_admin(changes: AccountChanges, now_s: int) -> str | None:
     """Make the first account, if there is none, and return its password, which is told once; None: there are some."""
-    if accounts.people:
+    if changes.accounts.people:
         return None
     password = new_password()
-    accounts.add(ROOT_ADMIN, Role.ADMIN, hash_password(password), now_s)
+    changes.add(By(ITSELF), ROOT_ADMIN, Role.ADMIN, hash_password(password), now_s)
     return password
 
 
@@ -80,14 +94,14 @@ class Desk:
         self, data_dir: DataDir, deploy: Path | None, now_us: Callable[[], int], payments: Path | None = None
     ) -> None:
         """`payments` is the payments file of the event; None: that of its deployment, if there is one. ConfigError
-        for a directory without a campaign, or with files that cannot be read."""
+        for a directory without a campaign, with files that cannot be read, or with another console."""
         data_dir.require()
         self.data_dir = data_dir
         self.now_us = now_us
         self.links = Links(data_dir, deploy)
         self.accounts = accounts_of(data_dir)
         self.sessions = Sessions(data_dir.root / "console-sessions.json", self.now_s)
-        self.diary = Diary(data_dir.root / "console.jsonl", now_us)
+        self.diary = diary_of(data_dir, now_us)
         self.people = People(self.accounts, self.sessions, self.diary, self.now_s)
         self.seen = PeopleSeen(self.accounts, self.diary, self.now_s)
         self.steering = Steering(
@@ -124,6 +138,8 @@ class Desk:
         self.reconciled: dict[str, Any] | None = None
         """What the last reconciliation that somebody asked for found."""
         self._reconciling: asyncio.Task[None] | None = None
+        in_use = ConfigError(f"{data_dir.root}: another console of this event runs; use that one, or end it")
+        self._alone: int | None = hold_alone(data_dir.root / "console.lock", in_use)
 
     def now_s(self) -> int:
         """Return the time, in seconds since the epoch."""
@@ -151,7 +167,13 @@ class Desk:
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():
             lookup.close()
-        self.diary.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let another console of this event begin."""
+        if self._alone is not None:
+            os.close(self._alone)
+            self._alone = None
 
     async def _for_ever(self, name: str, work: Callable[[], Awaitable[None]], rest_s: float = TICK_S) -> None:
         """What breaks off for a reason that nobody thought of is told, and begun again."""
@@ -263,7 +285,7 @@ class Desk:
         ]
         rows += [
             {**_plain(line.at, line.who, f"{line.what} {line.about if people else _veiled(line)}".strip(), line.why),
-             "source": "console",
+             "said": line.said, "source": "console",
              "number": line.number, "chain": line.chain}
             for line in await asyncio.to_thread(self.diary.lines)
         ]  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from redrush.api.access import Actor
+from redrush.api.account_changes import AccountChanges, By
 from redrush.api.accounts import Accounts, ApiKey, Person, Role
 from redrush.api.diary import Diary
 from redrush.api.passwords import LENGTH_MIN, Passwords, new_password
@@ -17,6 +18,7 @@ class People:
         self.accounts = accounts
         self.sessions = sessions
         self.diary = diary
+        self.changes = AccountChanges(accounts, diary)
         self.now_s = now_s
         self.tries = Tries(now_s)
         self.passwords = Passwords()
@@ -75,14 +77,12 @@ class People:
         """Add somebody, and return their password, which is told once."""
         password = new_password()
         hashed = await self.passwords.hash(password)
-        self.diary.note(actor.name, "add person", f"{name} as {role}", address=actor.address)
-        self.accounts.add(name, role, hashed, self.now_s())
+        self.changes.add(_by(actor), name, role, hashed, self.now_s())
         return password
 
     def change_role(self, actor: Actor, name: str, role: Role) -> None:
         """Give somebody another role; their sessions end."""
-        self.diary.note(actor.name, "change role", f"{name} to {role}", address=actor.address)
-        self.accounts.change(name, role=role)
+        self.changes.change_role(_by(actor), name, role)
         self.sessions.end_of(name)
 
     async def reset_person(self, actor: Actor, name: str, *, keep_keys: bool) -> tuple[str, tuple[ApiKey, ...]]:
@@ -92,17 +92,13 @@ class People:
             raise Refused(409, "your own password is changed at My account, which asks for the one until now")
         password = new_password()
         hashed = await self.passwords.hash(password)
-        count = sum(one.owner == name for one in self.accounts.keys)
-        about = f"{name}, {count} API keys {'kept' if keep_keys else 'taken back'}"
-        self.diary.note(actor.name, "reset password", about, address=actor.address)
-        keys = self.accounts.reset(name, hashed, keep_keys=keep_keys)
+        keys = self.changes.reset(_by(actor), name, hashed, keep_keys=keep_keys)
         self.sessions.end_of(name)
         return password, keys
 
     def remove_person(self, actor: Actor, name: str) -> None:
         """Remove somebody with their keys; their sessions end."""
-        self.diary.note(actor.name, "remove person", name, address=actor.address)
-        self.accounts.remove(name)
+        self.changes.remove(_by(actor), name)
         self.sessions.end_of(name)
 
     async def change_password(self, actor: Actor, old: str, new: str, *, drop_keys: bool = False) -> None:
@@ -138,6 +134,17 @@ class People:
         self.diary.note(actor.name, what, address=actor.address)
         self._change_own(actor, totp=secret, totp_step=step)
 
+    async def prove(self, actor: Actor, password: str, code: str) -> None:
+        """Note that somebody has proved again who they are. Refused for a wrong password or code, and for a program."""
+        person = self._oneself(actor, "a program has no password")
+        await self._prove(actor, person, password)
+        if not self._second_factor(person, code):
+            self.diary.note(actor.name, "code refused", address=actor.address)
+            raise Refused(403, "the code of the second factor is wrong, or was used already")
+        self.tries.forgive(f"name {actor.name}")
+        assert actor.session is not None
+        self.sessions.prove(actor.session)
+
     def _oneself(self, actor: Actor, why_not: str) -> Person:
         person = self.accounts.person(actor.name)
         if person is None or actor.session is None:
@@ -150,7 +157,7 @@ class People:
             raise Refused(429, f"too many tries; wait {rest_s} s")
         if not await self.passwords.check(person.password, password):
             self.diary.note(actor.name, "password refused", address=actor.address)
-            raise Refused(403, "the password until now is another one")
+            raise Refused(403, "the password is another one")
         self._check_same(person)
 
     def _check_same(self, person: Person) -> None:
@@ -168,9 +175,7 @@ class People:
         self.sessions.go_on(actor.session, person.since)
 
     def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
-        """Give a program of one's own a key, told once. Refused for a program: its key would outlive its own."""
-        if actor.session is None:
-            raise Refused(403, "a key makes no keys; log in")
+        """Give a program of one's own a key, told once."""
         expires_s = None if days is None else self.now_s() + days * 86_400
         self.diary.note(actor.name, "add key", f"{role}: {note}", address=actor.address)
         return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note)
@@ -183,3 +188,7 @@ class People:
             raise Refused(404, f'there is no key "{key_id}" of yours')
         self.diary.note(actor.name, "remove key", f"{key_id} of {key.owner}", address=actor.address)
         self.accounts.remove_key(key_id)
+
+
+def _by(actor: Actor) -> By:
+    return By(actor.name, address=actor.address)

@@ -19,6 +19,8 @@ from redrush.errors import ConfigError
 
 IDLE_S: Final = 30 * 60
 WHOLE_S: Final = 12 * 3_600
+PROVED_S: Final = 10 * 60
+"""How long after a login, or a password that was given again, somebody has just proved who they are."""
 SEEN_EVERY_S: Final = 60
 """How exactly the file knows when a session was used last."""
 SESSIONS_MAX: Final = 500
@@ -45,6 +47,8 @@ class Session(msgspec.Struct, kw_only=True):
     agent: str
     since: str = ""
     """What its person logged in with (`redrush.api.accounts.Person.since`)."""
+    proved_s: int = 0
+    """When they proved last who they are."""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -74,6 +78,7 @@ class Sessions:
             address=address,
             agent=agent[:TEXT_MAX],
             since=since,
+            proved_s=now_s,
         )
         self._forget_old(now_s)
         own = [one for one in self._by_hash.values() if one.name == name]
@@ -94,6 +99,17 @@ class Sessions:
         if now_s - self._kept_s >= SEEN_EVERY_S:
             self._keep()
         return session
+
+    def has_just_proved(self, session: Session) -> bool:
+        """Whether the person of a session has proved a moment ago who they are."""
+        return self.now_s() - session.proved_s < PROVED_S
+
+    def prove(self, session_id: str) -> None:
+        """Note that the person of a session has proved who they are."""
+        for one in self._by_hash.values():
+            if one.id == session_id:
+                one.proved_s = self.now_s()
+        self._keep()
 
     def all(self) -> list[Session]:
         """Return those that are not over, the newest first."""

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from redrush.cli.declaring import Argument, Group, Option
-from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, show
+from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, TokenOption, WhoOption, holder_of, show
 from redrush.errors import ConfigError
 from redrush.extras import require
 
 if TYPE_CHECKING:
     import asyncio
 
-    from redrush.api.accounts import Accounts
+    from redrush.api.account_changes import AccountChanges, By
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
 
@@ -87,11 +87,11 @@ def tell_first_admin(data_dir: "DataDir", port: int | None) -> None:
     log. `port` as above."""
     if port is None:
         return
-    from redrush.api.accounts import Accounts
-    from redrush.api.desk import first_admin
+    from redrush.api.desk import account_changes_of, first_admin
     from redrush.wiring.clock import system_clock
 
-    password = first_admin(Accounts(data_dir.accounts), system_clock().now_us() // 1_000_000)
+    now_us = system_clock().now_us
+    password = first_admin(account_changes_of(data_dir, now_us), now_us() // 1_000_000)
     if password is not None:
         _tell(password)
 
@@ -125,13 +125,25 @@ def _directory(data: Path | None, deploy: Path | None) -> "DataDir":
     return DataDir(data) if data is not None else DataDir(load_deployment_file(Path(str(deploy))).data)
 
 
-def _accounts(data: Path | None, deploy: Path | None) -> "Accounts":
+def _event(data: Path | None, deploy: Path | None) -> "DataDir":
+    """Return the directory of the event. ConfigError if there is none in it."""
     require("console", "redrush user")
-    from redrush.api.accounts import Accounts
-
     directory = _directory(data, deploy)
     directory.require()
-    return Accounts(directory.accounts)
+    return directory
+
+
+def _changes(
+    data: Path | None, deploy: Path | None, who: str | None, token: Path | None
+) -> "tuple[AccountChanges, By]":
+    """Return the accounts, to be changed, and by whom they are."""
+    from redrush.api.account_changes import By
+    from redrush.api.desk import account_changes_of
+    from redrush.operate.switching import name_of
+    from redrush.wiring.clock import system_clock
+
+    directory, holder = _event(data, deploy), holder_of(who, token)
+    return account_changes_of(directory, system_clock().now_us), By(name_of(directory, holder), holder.said)
 
 
 def _password() -> tuple[str, str]:
@@ -156,23 +168,27 @@ def add(
     role: Annotated[str, Option(help="viewer, operator or admin.")] = "operator",
     data: DataOption = None,
     deploy: DeployOption = None,
+    who: WhoOption = None,
+    token: TokenOption = None,
 ) -> None:
     """Give somebody an account; prints the password, which is told now and never again."""
     from redrush.api.accounts import Role
     from redrush.wiring.clock import system_clock
 
-    accounts, wanted = _accounts(data, deploy), Role(_role(role))
+    wanted = Role(_role(role))
+    changes, by = _changes(data, deploy, who, token)
     password, hashed = _password()
-    accounts.add(name, wanted, hashed, system_clock().now_us() // 1_000_000)
+    changes.add(by, name, wanted, hashed, system_clock().now_us() // 1_000_000)
     sys.stdout.write(f"{password}\n")
 
 
 @user_app.command("list")
 def list_users(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show who has an account, and the API keys."""
+    from redrush.api.desk import accounts_of
     from redrush.core.rush.instants import rfc3339_s
 
-    accounts = _accounts(data, deploy)
+    accounts = accounts_of(_event(data, deploy))
     people = [
         {
             "name": one.name,
@@ -198,11 +214,20 @@ def list_users(data: DataOption = None, deploy: DeployOption = None, as_json: Js
 
 
 @user_app.command("role")
-def change_role(name: NameArgument, role: RoleArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
+def change_role(
+    name: NameArgument,
+    role: RoleArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    who: WhoOption = None,
+    token: TokenOption = None,
+) -> None:
     """Give somebody another role. A running console follows at once."""
     from redrush.api.accounts import Role
 
-    _accounts(data, deploy).change(name, role=Role(_role(role)))
+    wanted = Role(_role(role))
+    changes, by = _changes(data, deploy, who, token)
+    changes.change_role(by, name, wanted)
     show({}, [f"{name} is {role}"], as_json=False)
 
 
@@ -212,18 +237,27 @@ def reset(
     keep_keys: Annotated[bool, Option("--keep-keys", help="Their API keys go on being good.")] = False,
     data: DataOption = None,
     deploy: DeployOption = None,
+    who: WhoOption = None,
+    token: TokenOption = None,
 ) -> None:
     """Give somebody a new password, which is printed now and never again; their second factor, sessions and API keys
     are good no more."""
-    accounts = _accounts(data, deploy)
+    changes, by = _changes(data, deploy, who, token)
     password, hashed = _password()
-    for key in accounts.reset(name, hashed, keep_keys=keep_keys):
+    for key in changes.reset(by, name, hashed, keep_keys=keep_keys):
         sys.stderr.write(f"key {key.id} ({key.note or key.role}) is {'kept' if keep_keys else 'good no more'}\n")
     sys.stdout.write(f"{password}\n")
 
 
 @user_app.command("remove")
-def remove(name: NameArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
+def remove(
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    who: WhoOption = None,
+    token: TokenOption = None,
+) -> None:
     """Remove somebody with their keys. A running console refuses them from the next request on."""
-    _accounts(data, deploy).remove(name)
+    changes, by = _changes(data, deploy, who, token)
+    changes.remove(by, name)
     show({}, [f"{name} has no account any more"], as_json=False)

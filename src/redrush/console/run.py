@@ -82,7 +82,7 @@ def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions,
     if options.login is not None:
         desk.provider = provider_of(options.login, desk.now_s)
     reserved = Reserved.at(options.host, options.port)
-    password = first_admin(desk.accounts, desk.now_s())
+    password = first_admin(desk.people.changes, desk.now_s())
     app = behind_door(
         make_app(desk, secure=options.secure, further=PAGES, elsewhere=fault_page), (options.host, *options.names)
     )

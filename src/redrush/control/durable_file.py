@@ -61,10 +61,16 @@ def append_durably(path: Path, line: bytes) -> None:
     """Add the line to the end of `path`, its owner's alone; it is on the disk at the return. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, line)
+        write_whole(descriptor, line)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it: a disk that fills up may take a part first. Raises OSError."""
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -6,13 +6,15 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 
-from redrush.api.access import Actor, actor_in, needs
+from redrush.api.access import Actor, actor_in, needs, needs_proof
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
 ADMIN: Final = needs(Role.ADMIN)
+PROVED_VIEWER: Final = needs_proof(Role.VIEWER)
+PROVED_ADMIN: Final = needs_proof(Role.ADMIN)
 
 AnyRequest = Request[Any, Any, Any]
 Name = Annotated[str, PathParameter(min_length=1, max_length=200)]

@@ -73,4 +73,18 @@ async def change_password(data: JSONBody[NewPassword], request: AnyRequest, desk
     return {"changed": True}
 
 
-ONESELF: Final = (log_in, who_am_i, log_out, change_password)
+class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one logs in with."""
+
+    password: Annotated[str, msgspec.Meta(max_length=1_000)]
+    code: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    """Of the second factor, if the account has one."""
+
+
+@post("/session/proof", opt=VIEWER, status_code=200, summary="Prove again who one is, for what lets somebody in")
+async def prove(data: JSONBody[Proof], request: AnyRequest, desk: TheDesk) -> dict[str, bool]:
+    await desk.people.prove(actor_of(request), data.password, data.code)
+    return {"proved": True}
+
+
+ONESELF: Final = (log_in, who_am_i, log_out, change_password, prove)

@@ -7,7 +7,7 @@ from litestar import delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
 from redrush.api.accounts import Role
-from redrush.api.handlers.asking import ADMIN, VIEWER, AnyRequest, Name, TheDesk, actor_of
+from redrush.api.handlers.asking import ADMIN, PROVED_ADMIN, PROVED_VIEWER, VIEWER, AnyRequest, Name, TheDesk, actor_of
 from redrush.api.seals import Refused
 from redrush.core.rush.instants import rfc3339_s
 
@@ -45,12 +45,12 @@ async def people(desk: TheDesk) -> list[dict[str, Any]]:
     ]
 
 
-@post("/people", opt=ADMIN, summary="Give somebody an account")
+@post("/people", opt=PROVED_ADMIN, summary="Give somebody an account")
 async def add_person(data: JSONBody[NewPerson], request: AnyRequest, desk: TheDesk) -> TellOnce:
     return TellOnce(data.name, await desk.people.add_person(actor_of(request), data.name, data.role))
 
 
-@put("/people/{name:str}/role", opt=ADMIN, summary="Give somebody another role")
+@put("/people/{name:str}/role", opt=PROVED_ADMIN, summary="Give somebody another role")
 async def change_role(name: Name, data: JSONBody[NewRole], request: AnyRequest, desk: TheDesk) -> NewPerson:
     desk.people.change_role(actor_of(request), name, data.role)
     return NewPerson(name, data.role)
@@ -65,7 +65,9 @@ class ResetTold(msgspec.Struct, frozen=True):
     keys_kept: bool
 
 
-@post("/people/{name:str}/reset", opt=ADMIN, status_code=200, summary="Give a new password; sessions and keys end")
+@post(
+    "/people/{name:str}/reset", opt=PROVED_ADMIN, status_code=200, summary="Give a new password; sessions and keys end"
+)
 async def reset_person(
     name: Name,
     request: AnyRequest,
@@ -130,7 +132,7 @@ async def keys(request: AnyRequest, desk: TheDesk) -> list[dict[str, Any]]:
     ]
 
 
-@post("/keys", opt=VIEWER, summary="Give a program of one's own a key")
+@post("/keys", opt=PROVED_VIEWER, summary="Give a program of one's own a key")
 async def add_key(data: JSONBody[NewKey], request: AnyRequest, desk: TheDesk) -> TellOnce:
     actor = actor_of(request)
     return TellOnce(actor.name, desk.people.add_key(actor, data.role, data.days, data.note))

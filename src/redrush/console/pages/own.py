@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.params import FromPath, QueryParameter, URLEncodedBody
 from litestar.response import Redirect, Response
 
-from redrush.api.access import OPEN, actor_in, needs
+from redrush.api.access import OPEN, actor_in, needs, needs_proof
 from redrush.api.accounts import Role
 from redrush.api.app import told
 from redrush.api.desk import Desk
@@ -97,12 +97,24 @@ async def _me(
 ) -> Page:  # fmt: skip
     """Return the page of one's account. `secret`: of a second factor to begin with; `key`: a new one, told once."""
     actor = actor_of(request)
-    person = desk.accounts.person(actor.name)
     shown = None if secret is None else {"text": secret, "address": address_of(secret, actor.name, "redrush")}
     return render(
         request, desk, "me.html", status, keys=await keys.fn(request, desk), secret=shown, told=key, wrong=wrong,
-        second_factor=person is not None and person.totp is not None, roles=list(Role),
+        second_factor=has_second_factor(request, desk), roles=list(Role),
     )  # fmt: skip
+
+
+def has_second_factor(request: AnyRequest, desk: Desk) -> bool:
+    """Return whether who asks has one."""
+    person = desk.accounts.person(actor_of(request).name)
+    return person is not None and person.totp is not None
+
+
+@post("/me/proof", opt=needs(Role.VIEWER), status_code=200)
+async def prove(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    """Note that who asks has given their password again, and go on where they were."""
+    await desk.people.prove(actor_of(request), data.get("password", "")[:1_000], data.get("code", "")[:20])
+    return go_to(inside(data.get("then", "/")))
 
 
 @post("/me/password", opt=needs(Role.VIEWER), status_code=200)
@@ -114,7 +126,7 @@ async def change_password(request: AnyRequest, data: Form, desk: TheDesk) -> Red
     return go_to("/me", "the password was changed")
 
 
-@post("/me/keys", opt=needs(Role.VIEWER), status_code=200)
+@post("/me/keys", opt=needs_proof(Role.VIEWER), status_code=200)
 async def add_key(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     actor = actor_of(request)
     try:
@@ -147,4 +159,4 @@ async def second_factor(request: AnyRequest, data: Form, desk: TheDesk) -> Page 
     return go_to("/me", "the second factor is asked for from the next login on")
 
 
-OWN: Final = (login_page, log_in, log_out, choose, me, change_password, add_key, remove_key, second_factor)
+OWN: Final = (login_page, log_in, log_out, choose, me, prove, change_password, add_key, remove_key, second_factor)

@@ -6,17 +6,18 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from redrush.api.access import needs
+from redrush.api.access import needs, needs_proof
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.people import ResetTold, end_session, keys, reset_person, sessions
 from redrush.api.handlers.people import people as listed
 from redrush.api.seals import Refused
-from redrush.console.pages.own import Form
+from redrush.console.pages.own import Form, has_second_factor
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 
 ADMIN: Final = needs(Role.ADMIN)
+PROVED_ADMIN: Final = needs_proof(Role.ADMIN)
 
 
 async def _page(
@@ -32,6 +33,7 @@ async def _page(
         roles=list(Role),
         secret=secret,
         reset=reset,
+        second_factor=has_second_factor(request, desk),
     )
 
 
@@ -40,20 +42,20 @@ async def people_page(request: AnyRequest, desk: TheDesk) -> Page:
     return await _page(request, desk)
 
 
-@post("/people", opt=ADMIN, status_code=200)
+@post("/people", opt=PROVED_ADMIN, status_code=200)
 async def add_person(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     name = data.get("name", "")[:64]
     return await _page(request, desk, (name, await desk.people.add_person(actor_of(request), name, _role(data))))
 
 
-@post("/people/{name:str}/role", opt=ADMIN, status_code=200)
+@post("/people/{name:str}/role", opt=PROVED_ADMIN, status_code=200)
 async def change_role(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     role = _role(data)
     desk.people.change_role(actor_of(request), name, role)
     return go_to("/people", f"{name}: {role}")
 
 
-@post("/people/{name:str}/reset", opt=ADMIN, status_code=200)
+@post("/people/{name:str}/reset", opt=PROVED_ADMIN, status_code=200)
 async def reset(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     told = await reset_person.fn(name, request, desk, data.get("keep_keys") == "yes")
     return await _page(request, desk, (name, told.secret), told)
