@@ -109,7 +109,7 @@ async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
         "/waiting": Role.VIEWER, "/audit": Role.VIEWER, "/grants": Role.VIEWER, "/proof": Role.VIEWER,
         "/reports": Role.VIEWER, "/ledger": Role.VIEWER,
         "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/bills": Role.OPERATOR,
-        "/grants.csv": Role.OPERATOR, "/people": Role.ADMIN,
+        "/refund": Role.OPERATOR, "/grants.csv": Role.OPERATOR, "/people": Role.ADMIN,
     }  # fmt: skip
     async with without_server(tmp_path) as world:
         for name, rank in WHO.items():

@@ -264,7 +264,7 @@ def test_only_what_somebody_has_paid_goes_back(books: Books) -> None:
     with pytest.raises(RedrushError, match="was paid too late, and all of it goes back by itself"):
         give(books, 1, 1, PaidFor(order="lost"))
     for why in ("", "x" * (REASON_SIGNS_MAX + 1), "two\nlines"):
-        with pytest.raises(ConfigError, match="--why: 1 to 80 signs"):
+        with pytest.raises(ConfigError, match="say why, in 1 to 80 signs"):
             give(books, 1, 1, why=why)
 
 

@@ -27,6 +27,7 @@ from redrush.api.passwords import hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.people import People
 from redrush.api.people_seen import READ_STORY, PeopleSeen
+from redrush.api.refunds import Refunds
 from redrush.api.reports import ITSELF, Reports
 from redrush.api.reports import TICK_S as REPORTS_S
 from redrush.api.schedules import Schedules
@@ -110,6 +111,7 @@ class Desk:
         self.sets = Sets(self.links, self.steering, self.diary, self.now_s)
         self.payouts = Payouts(self.links.first, self.diary, now_us)
         self.bills = Bills(self.links, payments, self.diary, now_us)
+        self.refunds = Refunds(self.links, self.diary, self.seen, now_us)
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, now_us)
         self.reports = Reports(self.links, self.drills, self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)

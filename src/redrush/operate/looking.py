@@ -135,6 +135,11 @@ class Lookup:
                 return [self._told(one) for one in found[:limit]], f"{end.pot}:{end.slot}"
         return [self._told(one) for one in found], None
 
+    @property
+    def campaign(self) -> str:
+        """The id of the campaign."""
+        return self._campaign.id
+
     def pots(self) -> list[str]:
         """Return the names of the campaign's pots, in order."""
         return [pot.id for pot in self._campaign.pots]

@@ -73,8 +73,7 @@ def give_back_part(books: Books, what: PaidFor, amount_minor: int | None, part: 
     The same part again is the same bill. RedrushError, and nothing was done, for another amount than that part has, for
     a number that is not the next one, for more than is left, and where what was bought does not stay with its buyer.
     """
-    if not (0 < len(why) <= REASON_SIGNS_MAX and why.isprintable()):
-        raise ConfigError(f"--why: 1 to {REASON_SIGNS_MAX} signs, all of which can be seen: the payer may be shown it")
+    check_reason(why)
     with _Opened(books) as opened:
         paid = opened.payment_of(what)
         parts = _parts_of(opened.bills, paid)
@@ -88,11 +87,7 @@ def give_back_part(books: Books, what: PaidFor, amount_minor: int | None, part: 
             )
         if part > PARTS_MAX:
             raise RedrushError(f"{PARTS_MAX} parts of it were given back, no more are possible")
-        opened.check_kept(what)
-        left_minor = opened.bills.left_of(paid.source)
-        wanted_minor = left_minor if amount_minor is None else amount_minor
-        if not 0 < wanted_minor <= left_minor:
-            raise _too_much(paid, left_minor)
+        wanted_minor = opened.wanted(what, paid, amount_minor)
         try:
             opened.bills.make([refund_of(paid, _source(paid, part), wanted_minor, why)], now_us)
         except NotCovered as refused:
@@ -100,6 +95,30 @@ def give_back_part(books: Books, what: PaidFor, amount_minor: int | None, part: 
         except BillConflict as fault:
             raise RedrushError(f"somebody else has just given back part {part} of it: look again") from fault
         return _told_of(opened.bills, paid)
+
+
+def look_at_part(books: Books, what: PaidFor, amount_minor: int | None) -> tuple[Payment, int]:
+    """Return the payment, and how much of it would go back as its next part, in minor units. Raises as
+    `give_back_part`."""
+    with _Opened(books) as opened:
+        paid = opened.payment_of(what)
+        return _told_of(opened.bills, paid), opened.wanted(what, paid, amount_minor)
+
+
+def check_reason(why: str) -> None:
+    """ConfigError for no reason, and for one that cannot be shown to whoever has paid."""
+    if not (0 < len(why) <= REASON_SIGNS_MAX and why.isprintable()):
+        raise ConfigError(
+            f"say why, in 1 to {REASON_SIGNS_MAX} signs, all of which can be seen: the payer may be shown it"
+        )
+
+
+def paid_by(source: str, campaign: str) -> PaidFor | None:
+    """Return what was paid by the pay-in of this source; None where that is no order or packet of the campaign."""
+    sale, packet = sources_of(campaign), payment_of(campaign, "")
+    if source.startswith(sale):
+        return PaidFor(order=source.removeprefix(sale))
+    return PaidFor(packet=source.removeprefix(packet)) if source.startswith(packet) else None
 
 
 def _source(paid: KeptBill, part: int) -> str:
@@ -169,6 +188,16 @@ class _Opened:
         if paid.state is not BillState.DONE:
             raise RedrushError(f"{what} is not paid: its bill {paid.number} is {paid.state}")
         return paid
+
+    def wanted(self, what: PaidFor, paid: KeptBill, amount_minor: int | None) -> int:
+        """Return how much is to go back, None: all that is left. RedrushError where so much is not left, and as
+        `check_kept`."""
+        self.check_kept(what)
+        left_minor = self.bills.left_of(paid.source)
+        wanted_minor = left_minor if amount_minor is None else amount_minor
+        if not 0 < wanted_minor <= left_minor:
+            raise _too_much(paid, left_minor)
+        return wanted_minor
 
     def check_kept(self, what: PaidFor) -> None:
         """Raise RedrushError unless what was bought stays with its buyer."""

@@ -12,8 +12,20 @@ from redrush.api.handlers.oneself import ONESELF
 from redrush.api.handlers.paying import PAYING
 from redrush.api.handlers.people import PEOPLE
 from redrush.api.handlers.proving import PROVING
+from redrush.api.handlers.refunding import REFUNDING
 from redrush.api.handlers.steering import STEERING
 from redrush.api.handlers.watching import WATCHING
 
-HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *MENDING, *DRAFTING, *PAYING, *BILLING, *PROVING, *PEOPLE)
+HANDLERS: Final = (
+    *ONESELF,
+    *WATCHING,
+    *STEERING,
+    *MENDING,
+    *DRAFTING,
+    *PAYING,
+    *BILLING,
+    *REFUNDING,
+    *PROVING,
+    *PEOPLE,
+)
 """Every operation of the admin API."""

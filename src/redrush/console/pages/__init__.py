@@ -14,6 +14,7 @@ from redrush.console.pages.paying import PAYING
 from redrush.console.pages.people import PEOPLE
 from redrush.console.pages.provider_login import PROVIDER_LOGIN
 from redrush.console.pages.proving import PROVING
+from redrush.console.pages.refunding import REFUNDING
 from redrush.console.pages.rendering import FAULTS, STATIC_DIR, fault_page
 from redrush.console.pages.steering import STEERING
 from redrush.console.pages.watching import WATCHING
@@ -32,6 +33,7 @@ PAGES: Final = (
             *DRAFTING,
             *PAYING,
             *BILLING,
+            *REFUNDING,
             *PROVING,
             *PEOPLE,
         ],

@@ -10,6 +10,7 @@ from litestar.response import Redirect, Stream
 
 from redrush.api.access import needs
 from redrush.api.accounts import Role
+from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.proving import (
     audit,
@@ -26,7 +27,9 @@ from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 from redrush.core.money.currency import format_amount
 from redrush.errors import RedrushError
-from redrush.operate.looking import GrantTold
+from redrush.operate.looking import GrantTold, Story
+from redrush.operate.refunding_part import PaidFor, paid_by
+from redrush.ports.bill_book import BillState
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
@@ -84,7 +87,19 @@ def cell(value: object) -> str:
 async def story_page(request: AnyRequest, desk: TheDesk, user: Text = "", grant: Text = "") -> Page:
     campaign = request.query_params.get("campaign")
     found: Any = await story.fn(request, desk, user, grant, campaign) if user or grant else None
-    return render(request, desk, "story.html", story=found, user=user, grant=grant)
+    refundable = {} if found is None else await _refundable(desk, campaign, found)
+    return render(request, desk, "story.html", story=found, user=user, grant=grant, refundable=refundable)
+
+
+async def _refundable(desk: Desk, campaign: str | None, told: Story) -> dict[str, PaidFor]:
+    """Return what was bought by those of a user's payments of which a part may go back, by their numbers."""
+    name = await desk.look_up(campaign, lambda lookup: lookup.campaign)
+    paid = {one["number"]: paid_by(one["source"], name) for one in told.bills if _is_paid(one)}
+    return {number: what for number, what in paid.items() if what is not None}
+
+
+def _is_paid(bill: dict[str, Any]) -> bool:
+    return (bill["kind"], bill["state"]) == ("payin", str(BillState.DONE))
 
 
 KINDS: Final = ("fund", "take", "give", "hold", "confirm", "release")
