@@ -153,6 +153,33 @@ def test_a_campaign_comes_with_its_lists_is_shown_changed_and_ended(run: Run, re
     assert (refused.code, "beside the file" in refused.err) == (2, True)
 
 
+def test_a_draft_that_somebody_writes_is_not_written_over_unasked(run: Run, remote: Remote, tmp_path: Path) -> None:
+    olga, drafts = remote.of("olga"), remote.world.desk.drafting.drafts
+    file = tmp_path / "mine.toml"
+    text = campaign(a_round("m1", "1.00", 10, opens="2090-01-01T00:00:00Z"), id="mine")
+    file.write_text(text)
+    drafts.begin("mine", "packets")
+    theirs = drafts.read("mine")
+    for command in ("add", "add --at 2090-01-01T00:00:00Z"):
+        refused = run("campaign", *olga, *command.split(), file)
+        assert (refused.code, is_one_sentence(refused.err)) == (2, True)
+        assert "--replace" in refused.err
+    assert drafts.read("mine") == theirs
+    assert run("campaign", *olga, "add", file, "--replace").code == 0
+    assert drafts.read("mine") == text
+    for name in ("second", "third"):  # what is served is kept, so the next text may take its place
+        file.write_text(text.replace('name = "n"', f'name = "{name}"'))
+        assert run("campaign", *olga, "change", file, "--yes").code == 0
+    drafts.write("mine", theirs)
+    file.write_text(text)
+    assert run("campaign", *olga, "change", file).code == 2
+    assert run("campaign", *olga, "change", file, "--replace").code == 0
+    assert run("campaign", "add", file, "--data", tmp_path, "--replace").code == 2
+    first = run("campaign", *olga, "end", "c", "--why", "no more", "--yes")
+    assert (first.code, "redrush stop --data" in first.err, "answer_ended" in first.err) == (1, True, True)
+    assert run("campaign", *olga, "end", "mine", "--why", "no more", "--yes").code == 0
+
+
 def test_who_changes_accounts_by_command_is_in_the_log_of_the_console_that_runs(run: Run, remote: Remote) -> None:
     here = ("--data", remote.world.data_dir.root)
     added = run("user", "add", "nora", "--role", "viewer", *here, "--who", "the one on call")

@@ -13,9 +13,19 @@ from redrush.api.seals import Refused
 from redrush.api.steering import IN_THE_CONSOLE
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
-from redrush.operate.campaigns import Amended, add_campaign, change_campaign, end_campaign, list_campaigns
+from redrush.control.written import load_written
+from redrush.errors import RedrushError
+from redrush.operate.campaigns import (
+    Amended,
+    add_campaign,
+    change_campaign,
+    directory_of_campaign,
+    end_campaign,
+    how_the_first_ends,
+    list_campaigns,
+)
 from redrush.operate.draft_form import set_value
-from redrush.operate.drafts import Checked, Drafts, edition_of
+from redrush.operate.drafts import Checked, Drafts, edition_of, id_in
 from redrush.operate.switching import Holder
 
 WRITE: Final = "write draft"
@@ -81,6 +91,15 @@ class Drafting:
         self._diary.note(actor.name, "remove draft", name, address=actor.address)
         self.drafts.remove(name)
 
+    def is_served(self, text: str) -> bool:
+        """Return whether the campaign of its id is served by this very text, so that it is kept elsewhere, too."""
+        try:
+            directory = directory_of_campaign(self._data_dir, id_in(text))
+            written = None if directory is None else load_written(directory)
+        except RedrushError:
+            return False  # what cannot be read is no copy of anything
+        return written is not None and written.text.replace("\r\n", "\n") == text
+
     def last_written(self, name: str) -> Line | None:
         """Return the entry of the log of when a draft was written last, None if it says so no more."""
         return next(
@@ -135,7 +154,7 @@ class Drafting:
         if typed.strip() != campaign:
             raise Refused(400, f'type "{campaign}" to end it: nobody can win in it any more')
         if campaign == load_campaign(self._data_dir).id:
-            raise Refused(409, "the first campaign of a server ends with it: redrush stop")
+            raise Refused(409, f"{campaign} is {how_the_first_ends(self._data_dir)}")
         self._diary.note(actor.name, "end campaign", campaign, why, actor.address)
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         await asyncio.to_thread(end_campaign, campaign, self._data_dir, holder, why, yes=True)

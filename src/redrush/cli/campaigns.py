@@ -22,6 +22,7 @@ from redrush.errors import ConfigError
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
+    from redrush.operate.at_console import AtConsole
 
 campaign_app = Group(help="Several campaigns on one server, by file.")
 add_console_to(campaign_app)
@@ -47,6 +48,9 @@ def _directory(data: Path | None, deploy: Path | None) -> "DataDir":
     return DataDir(load_deployment_file(deploy).data)
 
 
+ReplaceOption = Annotated[
+    bool, Option("--replace", help="With --console: write over a draft of its id that says something else.")
+]
 IdArgument = Annotated[str, Argument(metavar="ID", help="The campaign's id.")]
 
 
@@ -62,22 +66,23 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     when: Annotated[
         str | None, Option("--at", metavar="INSTANT", help="Not before then; with --console, which waits for it.")
     ] = None,
+    replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Seal a campaign and have it served, by a running server within a second, else from its next start on."""
-    at = console_meant(data, deploy)
+    at = _console_meant(data, deploy, replace=replace)
     if when is not None:
         if at is None:
             raise ConfigError("--at needs --console: a console is what waits until then, and looks again before it")
         from redrush.operate.at_console import schedule_campaign
 
-        made = schedule_campaign(at, file, why, _instant_s(when))
+        made = schedule_campaign(at, file, why, _instant_s(when), replace=replace)
         show(made, [f"{made['campaign']}: waits until {made['due']}, as {made['id']}"], as_json=as_json)
         return
     if at is not None:
         from redrush.operate.at_console import place_campaign
 
-        placed = place_campaign(at, file, why, yes=True)
+        placed = place_campaign(at, file, why, yes=True, replace=replace)
         warn(placed["doubts"])
         what = "is added" if placed["new"] else "was there already; it is as the file says"
         show(placed, [f"{placed['campaign']}: {what}"], as_json=as_json)
@@ -92,6 +97,14 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     paths = f"/v1/campaigns/{done.campaign}/rounds/…"
     fields = {"campaign": done.campaign, "new": done.new, "directory": str(done.directory), "paths": paths}
     show(fields, [f"{done.campaign}: {what}; it is served at {paths}, and kept in {done.directory}"], as_json=as_json)
+
+
+def _console_meant(data: Path | None, deploy: Path | None, *, replace: bool) -> "AtConsole | None":
+    """Return the console that is meant. ConfigError for what only a console could do without one."""
+    at = console_meant(data, deploy)
+    if at is None and replace:
+        raise ConfigError("--replace needs --console: only a console has drafts to be written over")
+    return at
 
 
 def _instant_s(text: str) -> int:
@@ -161,6 +174,7 @@ def change(  # noqa: PLR0913, PLR0917 - options of one command
     who: WhoOption = None,
     token: TokenOption = None,
     yes: Annotated[bool, Option("--yes", help="Make it so.")] = False,
+    replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a changed file would change of its campaign, and with --yes make it so: all of it, or nothing."""
@@ -170,12 +184,12 @@ def change(  # noqa: PLR0913, PLR0917 - options of one command
     from redrush.operate.campaigns import Amended, change_campaign
 
     wanted = load_campaign_file(file)
-    if (at := console_meant(data, deploy)) is not None:
+    if (at := _console_meant(data, deploy, replace=replace)) is not None:
         from redrush.operate.at_console import campaigns, place_campaign
 
         if wanted.id not in {one["campaign"] for one in campaigns(at)}:
             raise ConfigError(f'the console at {at.url} has no campaign "{wanted.id}"; redrush campaign add serves it')
-        found = msgspec.convert({**place_campaign(at, file, why, yes=yes), "live": True}, Amended)
+        found = msgspec.convert({**place_campaign(at, file, why, yes=yes, replace=replace), "live": True}, Amended)
     else:
         found = change_campaign(wanted, _directory(data, deploy), holder_of(who, token), why, yes=yes)
     refused = any(one.refused for one in found.changes)

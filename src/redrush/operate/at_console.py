@@ -156,20 +156,21 @@ def show_campaign(at: AtConsole, campaign: str) -> dict[str, Any]:
     return dict(at.read(f"/campaigns/{quote(campaign, safe='')}"))
 
 
-def place_campaign(at: AtConsole, file: Path, why: str, *, yes: bool) -> dict[str, Any]:
+def place_campaign(at: AtConsole, file: Path, why: str, *, yes: bool, replace: bool = False) -> dict[str, Any]:
     """Bring a campaign file with the lists beside it, and have it served, or amended; without `yes` only told what that
-    would do. ConfigError for a file that names a list elsewhere."""
-    draft, seen = _bring(at, file)
+    would do. ConfigError for a file that names a list elsewhere, and where somebody writes a draft of its name, unless
+    it is to `replace` that."""
+    draft, seen = _bring(at, file, replace=replace)
     return dict(at.order(f"{draft}/serve", {"why": why, "yes": yes, "seen": seen}))
 
 
-def schedule_campaign(at: AtConsole, file: Path, why: str, due_s: int) -> dict[str, Any]:
+def schedule_campaign(at: AtConsole, file: Path, why: str, due_s: int, *, replace: bool = False) -> dict[str, Any]:
     """Bring a campaign file as `place_campaign` does, and have it served at a time, as a new campaign."""
-    draft, seen = _bring(at, file)
+    draft, seen = _bring(at, file, replace=replace)
     return dict(at.order(f"{draft}/schedule", {"why": why, "due_s": due_s, "seen": seen}))
 
 
-def _bring(at: AtConsole, file: Path) -> tuple[str, str]:
+def _bring(at: AtConsole, file: Path, *, replace: bool) -> tuple[str, str]:
     """Bring a campaign file with its lists as a draft; return where that is, and what names it as it was brought: what
     somebody writes after that is not served."""
     try:
@@ -179,11 +180,19 @@ def _bring(at: AtConsole, file: Path) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as fault:
         raise ConfigError(f"{file}: is no campaign file: {fault}") from fault
     draft = f"/drafts/{quote(name, safe='')}"
-    if name not in {one["name"] for one in at.read("/drafts")}:
-        at.order("/drafts", {"name": name})
-    for beside in _lists_of(file, parsed):
+    lists = _lists_of(file, parsed)
+    if name in {one["name"] for one in at.read("/drafts")}:
+        there = at.read(draft)
+        if not (replace or there["served"] or there["text"] == text.replace("\r\n", "\n")):
+            raise ConfigError(
+                f'the console at {at.url} has a draft "{name}" that says something else, and is served nowhere: look '
+                f"at {at.url.rstrip('/')}/drafts/{name}, or give the campaign another id; --replace writes over it"
+            )
+    else:
+        there = at.order("/drafts", {"name": name})
+    for beside in lists:
         at.send(f"{draft}/files/{quote(beside.name, safe='')}", beside.read_bytes())
-    brought = at.order(draft, {"text": text}, "PUT")
+    brought = at.order(draft, {"text": text, "seen": there["edition"]}, "PUT")
     return draft, brought["seen"]
 
 

@@ -123,10 +123,7 @@ def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, 
     with changing_listings(data_dir) as listings:
         index = next((index for index, one in enumerate(listings) if one.id == campaign_id), None)
         if index is None and campaign_id == load_event(data_dir).sealed.campaign.id:
-            raise ConfigError(
-                f'campaign "{campaign_id}" is the first of this directory, and ends with its server: '
-                f"redrush stop --data {data_dir.root}"
-            )
+            raise ConfigError(f'campaign "{campaign_id}" is {how_the_first_ends(data_dir)}')
         if index is None:
             raise ConfigError(_no_such(data_dir, campaign_id, listings))
         listing, at = listings[index], rfc3339(clock.now_us())
@@ -137,6 +134,15 @@ def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, 
             raise ConfigError(f'campaign "{campaign_id}" {doing}, and nobody could win any more; add --yes to end it')
         note(data_dir, Noted(at=at, who=who, said=holder.said, what="end", campaign=campaign_id, why=why))
         listings[index] = msgspec.structs.replace(listing, ended_at=at)
+
+
+def how_the_first_ends(data_dir: DataDir) -> str:
+    """Return what is said to whoever wants to end the first campaign of a directory."""
+    ends = "redrush stack down" if data_dir.deployment.exists() else "redrush stop"
+    return (
+        f"the first of this directory, and ends with its server: {ends} --data {data_dir.root}; until then "
+        "`redrush switch set answer_ended on` says to everybody that it is over, and who has won keeps it"
+    )
 
 
 class Amended(msgspec.Struct, frozen=True):
@@ -273,6 +279,15 @@ def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
         }
         for one in listings
     ]
+
+
+def directory_of_campaign(data_dir: DataDir, campaign_id: str) -> DataDir | None:
+    """Return where a campaign is, also one that was ended; None: there is none of that id. ConfigError as
+    `all_listings`."""
+    first, *others = all_listings(data_dir)
+    if campaign_id == first.id:
+        return data_dir
+    return directory_of(data_dir, campaign_id) if campaign_id in {one.id for one in others} else None
 
 
 def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import tomllib
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
@@ -108,6 +109,14 @@ class WrittenMeanwhile(RedrushError):
             "yours again if it shall stand"
         )
         self.text = text
+
+
+def id_in(text: str) -> str:
+    """Return the id that a campaign file gives its campaign; "": it gives none, or is no TOML."""
+    try:
+        return str(tomllib.loads(text)["campaign"]["id"])
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return ""
 
 
 def edition_of(text: str) -> str:

@@ -8,6 +8,7 @@ from litestar import delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
 from redrush.api.checklist import Checklist
+from redrush.api.desk import Desk
 from redrush.api.drafting import Placed
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, Name, TheDesk, actor_of
 from redrush.api.schedules import Schedule
@@ -20,12 +21,14 @@ Why = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A draft: its text, the values of it that a form shows, and the name of this edition of the text."""
+    """A draft: its text, the values of it that a form shows, and the name of this edition of the text; `served`: the
+    campaign of its id is served by this very text."""
 
     name: str
     text: str
     fields: list[Field]
     edition: str
+    served: bool
 
 
 class NewDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,16 +104,19 @@ async def begin_draft(data: JSONBody[NewDraft], request: AnyRequest, desk: TheDe
         text = await desk.drafting.clone(actor, data.name, data.of_campaign, data.opens)
     else:
         text = desk.drafting.begin(actor, data.name, data.kind, data.of)
-    return await _draft(data.name, text)
+    return await _draft(desk, data.name, text)
 
 
-async def _draft(name: str, text: str) -> Draft:
-    return Draft(name, text, await asyncio.to_thread(fields_of, text), edition_of(text))
+async def _draft(desk: Desk, name: str, text: str) -> Draft:
+    fields, served = await asyncio.gather(
+        asyncio.to_thread(fields_of, text), asyncio.to_thread(desk.drafting.is_served, text)
+    )
+    return Draft(name, text, fields, edition_of(text), served)
 
 
 @get("/drafts/{name:str}", opt=VIEWER, summary="A draft, as text and as values")
 async def draft(name: Name, desk: TheDesk) -> Draft:
-    return await _draft(name, desk.drafting.drafts.read(name))
+    return await _draft(desk, name, desk.drafting.drafts.read(name))
 
 
 @put("/drafts/{name:str}", opt=OPERATOR, summary="Keep another text of it")
@@ -122,7 +128,7 @@ async def write_draft(name: Name, data: JSONBody[NewText], request: AnyRequest, 
 @put("/drafts/{name:str}/value", opt=OPERATOR, summary="Keep another value in it; comments stay")
 async def write_value(name: Name, data: JSONBody[NewValue], request: AnyRequest, desk: TheDesk) -> Draft:
     kept = await desk.drafting.set_value(actor_of(request), name, data.path, data.value, data.seen)
-    return await _draft(name, kept)
+    return await _draft(desk, name, kept)
 
 
 @get("/drafts/{name:str}/check", opt=VIEWER, summary="What it would do, or what is wrong with it and where")

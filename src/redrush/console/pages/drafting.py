@@ -23,6 +23,7 @@ from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import SAID_FAULTS, AnyRequest, Page, go_to, instant_s, language_of, render
 from redrush.console.wording import validator_in_chinese
 from redrush.errors import RedrushError
+from redrush.operate.campaigns import how_the_first_ends
 from redrush.operate.draft_form import FORM_CHARS_MAX, fields_of
 from redrush.operate.drafts import UPLOAD_BYTES_MAX, Uploaded, WrittenMeanwhile, edition_of, templates
 
@@ -51,6 +52,7 @@ async def campaigns_page(request: AnyRequest, desk: TheDesk) -> Page:
         "campaigns.html",
         campaigns=wanted[skipped : skipped + CAMPAIGNS_SHOWN],
         first=listed[0]["campaign"],
+        how_the_first_ends=how_the_first_ends(desk.data_dir),
         counts={one: sum(found["state"] == one for found in listed) for one in STATES},
         state=state,
         more=skipped + CAMPAIGNS_SHOWN < len(wanted),
