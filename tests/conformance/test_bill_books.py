@@ -12,8 +12,10 @@ from redrush.core.money.numbers import bill_number
 from redrush.core.rush.group import payment_of, rest_transfer
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
+from redrush.ports.grant_pages import LedgerPart
 from redrush.ports.provider import Accepted, BillLine, Closed, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance, RecordsFailed
+from redrush.records import ledger_pages
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -406,3 +408,33 @@ def test_whom_a_bill_went_to_is_forgotten_once_it_is_final_and_nothing_else_is(b
     assert book.forget_receivers(21, "u2") == 0
     assert (book.forget_receivers(21, "u1"), book.forget_receivers(21)) == (1, 0)
     assert [(bill.source, bill.to) for bill in book.listed()] == [("g1", ""), ("g2", "p1:secret"), ("g3", "u1")]
+
+
+def ids_of(book: BillBook, part: LedgerPart, limit: int = 2) -> list[str]:
+    """Return the ids of a part, page by page."""
+    found: list[str] = []
+    place: str | None = ""
+    while place is not None:
+        page = book.ledger("c", part, place, limit)
+        assert len(page.postings) <= limit
+        found += [one.id for one in page.postings]
+        place = page.following
+    return found
+
+
+def test_postings_are_paged_by_their_ids_by_beginning_and_by_account(
+    book: BillBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.make([payout("g1"), payout("g2", 250, "u2"), msgspec.structs.replace(payout("g3"), campaign="d")], 1)
+    (taken, *_) = book.take("bank", "start", 2, HIDDEN_US, 1)
+    book.change([steps.after(taken, Done(100, 3, "r", "CNY", 7), TERMS, 3)])
+    posted = ["payout:g1#1", "payout:g1#1:done", "payout:g1#1:fee", "payout:g2#1"]
+    assert ids_of(book, LedgerPart()) == posted
+    assert ids_of(book, LedgerPart(begins="payout:g1")) == posted[:3]
+    assert ids_of(book, LedgerPart(account="fees:bank")) == ["payout:g1#1:fee"]
+    assert ids_of(book, LedgerPart(account="payouts:bank")) == [posted[0], posted[1], posted[3]]
+    assert ids_of(book, LedgerPart(begins="refund:")) == []
+    (fee,) = book.ledger("c", LedgerPart(begins="payout:g1#1:fee"), "", 5).postings
+    assert (fee.debit_account, fee.credit_account, fee.amount_minor, fee.at_us) == ("fees:bank", "clearing:bank", 7, 3)
+    monkeypatch.setattr(ledger_pages, "LOOKED_MAX", 2)
+    assert ids_of(book, LedgerPart(account="payouts:bank")) == [posted[0], posted[1], posted[3]]

@@ -127,6 +127,17 @@ async def test_the_ledger_is_paged_filtered_and_its_accounts_are_of_both_books(t
         assert [(one["account"], one["debits"], one["balance"]) for one in moved] == [
             ("payouts:bank", "0.00", "0.05"), ("user:*", None, "-0.05"),
         ]  # fmt: skip
+        await get(vera, "/ledger?book=bills", 403)
+        assert "/ledger?book=bills" not in (await vera.get("/ledger")).text
+        (posting,) = (await get(olga, "/ledger?book=bills&account=payouts:bank"))["postings"]
+        assert (posting["id"], posting["debit_account"], posting["amount"], posting["currency"]) == (
+            "payout:g1#1", "user:user-anna", "0.05", "CNY",
+        )  # fmt: skip
+        assert noted(world, "read list")[-1] == ("olga", "read list", "the bill book of the first campaign")
+        for language, words in (("en", ("to a wallet",)), ("zh", ("到钱包", "账单簿"))):
+            told = (await olga.get("/ledger?book=bills", headers={"Accept-Language": language})).text
+            assert all(word in told for word in (*words, "payout:g1#1", "user:user-anna"))
+            assert "fund:r1" not in told
         for language, words in (("en", ("Ledger", "all users together")), ("zh", ("分类账", "所有用户合计"))):
             vera.headers["Accept-Language"] = language
             told = (await vera.get("/ledger?kind=fund&begins=r1")).text

@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -42,7 +42,8 @@ from redrush.control.sole_holder import hold_alone
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.data_dir_reports import find_in_data_dir
-from redrush.operate.looking import AccountTold, Lookup
+from redrush.operate.looking import AccountTold, Lookup, PostingTold
+from redrush.ports.grant_pages import LedgerPart
 from redrush.watch.log import server_log
 
 if TYPE_CHECKING:
@@ -228,6 +229,17 @@ class Desk:
         told = await self.look_up(campaign, lambda lookup: lookup.balances())
         moved = (await self.payouts.accounts([name])).get(name, {})
         return [*told, *await self.look_up(campaign, lambda lookup: lookup.moved(moved))]
+
+    async def ledger(
+        self, campaign: str | None, book: Literal["records", "bills"], part: LedgerPart, after: str, limit: int
+    ) -> tuple[list[PostingTold], str | None]:
+        """Return postings of a campaign in one of its books, and the id to go on from; None: there are no more.
+        RedrushError if it does not answer in time, ConfigError where there is no bill book."""
+        if book == "records":
+            return await self.look_up(campaign, lambda lookup: lookup.ledger(part, after, limit))
+        name = campaign or load_campaign(self.data_dir).id
+        found = await self.payouts.ledger(name, part, after, limit)
+        return await self.look_up(campaign, lambda lookup: lookup.told(found))
 
     async def from_journal(self, campaign: str | None, user: str) -> dict[str, Any]:
         """Return what the logs themselves say of a user: the authority, read through."""

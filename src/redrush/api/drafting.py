@@ -154,7 +154,7 @@ class Drafting:
         if typed.strip() != campaign:
             raise Refused(400, f'type "{campaign}" to end it: nobody can win in it any more')
         if campaign == load_campaign(self._data_dir).id:
-            raise Refused(409, f"{campaign} is {how_the_first_ends(self._data_dir)}")
+            raise Refused(409, how_the_first_ends(campaign, self._data_dir))
         self._diary.note(actor.name, "end campaign", campaign, why, actor.address)
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         await asyncio.to_thread(end_campaign, campaign, self._data_dir, holder, why, yes=True)

@@ -22,7 +22,7 @@ from redrush.operate import paying
 from redrush.operate.granted import granted_by
 from redrush.operate.paying import Granted, Shown
 from redrush.ports.bill_book import BillBook, BillState, KeptBill
-from redrush.ports.grant_pages import PAGE_MAX
+from redrush.ports.grant_pages import PAGE_MAX, LedgerPage, LedgerPart
 from redrush.ports.records import Balance
 
 _Result = TypeVar("_Result")
@@ -108,6 +108,10 @@ class Payouts:
         if not self.there_are:
             return {}
         return await self._in_book(lambda book: {one: book.accounts(one) for one in campaigns})
+
+    async def ledger(self, campaign: str, part: LedgerPart, after: str, limit: int) -> LedgerPage:
+        """Return postings of a campaign. ConfigError where nobody is paid."""
+        return await self._in_book(lambda book: book.ledger(campaign, part, after, limit))
 
     async def of_user(self, user: str) -> list[dict[str, Any]]:
         """Return what went to a user's wallet, came from it, and was given back: the first `PAGE_MAX`."""

@@ -123,7 +123,7 @@ def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, 
     with changing_listings(data_dir) as listings:
         index = next((index for index, one in enumerate(listings) if one.id == campaign_id), None)
         if index is None and campaign_id == load_event(data_dir).sealed.campaign.id:
-            raise ConfigError(f'campaign "{campaign_id}" is {how_the_first_ends(data_dir)}')
+            raise ConfigError(how_the_first_ends(campaign_id, data_dir))
         if index is None:
             raise ConfigError(_no_such(data_dir, campaign_id, listings))
         listing, at = listings[index], rfc3339(clock.now_us())
@@ -136,12 +136,13 @@ def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, 
         listings[index] = msgspec.structs.replace(listing, ended_at=at)
 
 
-def how_the_first_ends(data_dir: DataDir) -> str:
+def how_the_first_ends(campaign_id: str, data_dir: DataDir) -> str:
     """Return what is said to whoever wants to end the first campaign of a directory."""
     ends = "redrush stack down" if data_dir.deployment.exists() else "redrush stop"
     return (
-        f"the first of this directory, and ends with its server: {ends} --data {data_dir.root}; until then "
-        "`redrush switch set answer_ended on` says to everybody that it is over, and who has won keeps it"
+        f'campaign "{campaign_id}" is the first of this directory, and ends with its server: {ends} --data '
+        f"{data_dir.root}; until then `redrush switch set answer_ended on` says to everybody that it is over, and who "
+        "has won keeps it"
     )
 
 

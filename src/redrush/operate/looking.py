@@ -15,7 +15,7 @@ from redrush.core.money.ledger import SPONSOR, TRANSIT, held_account, pot_accoun
 from redrush.core.rush.campaign import grant_id
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.bill_book import ACCOUNTS_MAX
-from redrush.ports.grant_pages import PAGE_MAX, GrantPages, GrantShown, LedgerPart, PostingShown
+from redrush.ports.grant_pages import PAGE_MAX, GrantPages, GrantShown, LedgerPage, LedgerPart, PostingShown
 from redrush.ports.records import Balance
 from redrush.records.sqlite.looking import SqlitePages
 
@@ -202,7 +202,10 @@ class Lookup:
     def ledger(self, part: LedgerPart, after: str, limit: int) -> tuple[list[PostingTold], str | None]:
         """Return up to `limit` postings of a part after an id, "" for the beginning, and the id to go on from; None:
         there are no more. Plain grants are in none of them: the list of grants has theirs. RedrushError as `story`."""
-        found = self._pages.ledger(part, after, limit)
+        return self.told(self._pages.ledger(part, after, limit))
+
+    def told(self, found: LedgerPage) -> tuple[list[PostingTold], str | None]:
+        """Return postings of the campaign, of whichever book, for people, and the id to go on from."""
         return [PostingTold.of(one, self._campaign.currency) for one in found.postings], found.following
 
     def granted(self) -> tuple[str, dict[str, int]]:

@@ -32,6 +32,7 @@ from redrush.core.money.ledger import Posting
 from redrush.core.money.way_to_pay import How
 from redrush.core.rush.group import rest_of_payment
 from redrush.errors import RedrushError
+from redrush.ports.grant_pages import LedgerPage, LedgerPart
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
 
@@ -364,6 +365,10 @@ class BillBook(Protocol):
 
     def accounts(self, campaign: str) -> dict[str, Balance]:
         """Return what was posted to each account of a campaign that is no user's, by name: the first `ACCOUNTS_MAX`."""
+
+    def ledger(self, campaign: str, part: LedgerPart, after: str, limit: int) -> LedgerPage:
+        """Return up to `limit` postings of a part with an id greater than `after`, in order of their ids. At most
+        `redrush.ports.grant_pages.LOOKED_MAX` are looked through."""
 
     def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
         """Return what the user paid for by their balance since then, by id. Reads all that was paid so, by anybody."""

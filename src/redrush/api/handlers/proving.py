@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import get, post
@@ -150,13 +150,14 @@ class Postings(msgspec.Struct, frozen=True):
     next: str | None
 
 
-@get(
-    "/ledger", opt=VIEWER, summary="The double entry of the records, a page at a time; plain grants are with the grants"
-)
-async def ledger(
+@get("/ledger", opt=VIEWER, summary="The double entry of a book, a page at a time; plain grants are with the grants")
+async def ledger(  # noqa: PLR0913, PLR0917 - each is a part of the address
     request: AnyRequest,
     desk: TheDesk,
     campaign: Campaign = None,
+    book: Annotated[
+        Literal["records", "bills"], QueryParameter(description="What was won, or what providers have moved.")
+    ] = "records",
     begins: Annotated[str, QueryParameter(max_length=240, description="What ids begin with, such as fund:")] = "",
     account: Annotated[str, QueryParameter(max_length=240, description="One that is no user's, such as sponsor.")] = "",
     after: Annotated[str, QueryParameter(max_length=240)] = "",
@@ -166,9 +167,10 @@ async def ledger(
         raise Refused(400, "an id and an account have printable characters only")
     if account.startswith(user_account("")):
         raise Refused(400, "what a user has won and been paid is in their story")
-    part = LedgerPart(begins=begins, account=account)
-    found, following = await desk.look_up(campaign, lambda lookup: lookup.ledger(part, after, limit))
     actor = actor_of(request)
+    if book == "bills" and not actor.sees_people:
+        raise Refused(403, "the postings of the bill book are for operators: their ids say who is paid")
+    found, following = await desk.ledger(campaign, book, LedgerPart(begins=begins, account=account), after, limit)
     if not actor.sees_people:
         found = [
             msgspec.structs.replace(
@@ -176,8 +178,9 @@ async def ledger(
             )
             for one in found
         ]
-    elif any(one.credit_account.startswith(user_account("")) for one in found):
-        desk.seen.listed(actor, f"the ledger of {campaign or 'the first campaign'}")
+    elif book == "bills" or any(one.credit_account.startswith(user_account("")) for one in found):
+        name = "ledger" if book == "records" else "bill book"
+        desk.seen.listed(actor, f"the {name} of {campaign or 'the first campaign'}")
     return Postings(found, following)
 
 

@@ -52,7 +52,7 @@ async def campaigns_page(request: AnyRequest, desk: TheDesk) -> Page:
         "campaigns.html",
         campaigns=wanted[skipped : skipped + CAMPAIGNS_SHOWN],
         first=listed[0]["campaign"],
-        how_the_first_ends=how_the_first_ends(desk.data_dir),
+        how_the_first_ends=how_the_first_ends(listed[0]["campaign"], desk.data_dir),
         counts={one: sum(found["state"] == one for found in listed) for one in STATES},
         state=state,
         more=skipped + CAMPAIGNS_SHOWN < len(wanted),

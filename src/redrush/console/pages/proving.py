@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from litestar import get, post
 from litestar.params import FromPath, QueryParameter
@@ -102,8 +102,24 @@ def _is_paid(bill: dict[str, Any]) -> bool:
     return (bill["kind"], bill["state"]) == ("payin", str(BillState.DONE))
 
 
-KINDS: Final = ("fund", "take", "give", "hold", "confirm", "release")
-"""Of postings, as their ids begin (`redrush.core.money.ledger`)."""
+KINDS: Final[dict[str, dict[str, str]]] = {
+    "records": {
+        "fund": "put into a round",
+        "take": "taken away",
+        "give": "moved there",
+        "hold": "held for somebody",
+        "confirm": "confirmed hold",
+        "release": "released hold",
+    },
+    "bills": {
+        "payout": "to a wallet",
+        "payin": "paid in",
+        "refund": "given back",
+        "spend": "paid by balance",
+        "credit": "into a balance",
+    },
+}
+"""Of the postings of each book, as their ids begin (`redrush.core.money.ledger`, `redrush.ports.bill_book`)."""
 
 
 @get("/ledger", opt=VIEWER)
@@ -111,16 +127,17 @@ async def ledger_page(
     request: AnyRequest, desk: TheDesk, kind: Text = "", begins: Text = "", account: Text = "", after: Text = ""
 ) -> Page:
     campaign = request.query_params.get("campaign") or None
-    wanted = f"{kind}:{begins}" if kind in KINDS else begins
+    book: Literal["records", "bills"] = "bills" if request.query_params.get("book") == "bills" else "records"
+    wanted = f"{kind}:{begins}" if kind in KINDS[book] else begins
     accounts, page, why = [], None, None
     try:
         accounts = await balances.fn(desk, campaign)
-        page = await ledger.fn(request, desk, campaign, wanted[:240], account[:240], after[:240], 50)
+        page = await ledger.fn(request, desk, campaign, book, wanted[:240], account[:240], after[:240], 50)
     except RedrushError as fault:
         why = str(fault)
     return render(
         request, desk, "ledger.html", page=page, why=why, accounts=accounts, kind=kind, begins=begins,
-        account=account, after=after,
+        account=account, after=after, book=book, kinds=KINDS[book], bills_there_are=desk.payouts.there_are,
     )  # fmt: skip
 
 

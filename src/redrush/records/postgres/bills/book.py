@@ -37,8 +37,10 @@ from redrush.ports.bill_book import (
     check_same,
     rest_posting,
 )
+from redrush.ports.grant_pages import LedgerPage, LedgerPart
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
+from redrush.records.ledger_pages import ledger_page
 from redrush.records.postgres.book import PostgresBook, json_rows, one_each
 from redrush.records.postgres.lease import Lease, Row
 from redrush.records.postgres.link import Cursor
@@ -343,6 +345,15 @@ class PostgresBillBook(PostgresBook):
         with self._reader.transaction() as at:
             row = self._run(at, "balance", campaign=campaign, account=account).fetchone()
         return Balance(0, 0) if row is None else Balance(*row)
+
+    def ledger(self, campaign: str, part: LedgerPart, after: str, limit: int) -> LedgerPage:
+        """See the port."""
+        with self._reader.transaction() as at:
+
+            def rows(name: str, **values: Any) -> Sequence[Sequence[Any]]:
+                return self._run(at, name, campaign=campaign, **values).fetchall()
+
+            return ledger_page(rows, part, after, limit)
 
     def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
         """See the port."""

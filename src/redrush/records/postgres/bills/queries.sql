@@ -144,6 +144,26 @@ SELECT id, provider, said FROM bill_inbox WHERE NOT is_seen ORDER BY id LIMIT %(
 -- name: balance
 SELECT debits_minor, credits_minor FROM bill_accounts WHERE campaign = %(campaign)s AND account = %(account)s;
 
+-- name: ledger
+SELECT id, debit_account, credit_account, amount_minor, at_us FROM bill_postings
+ WHERE campaign = %(campaign)s AND id >= %(first)s AND id < %(end)s
+ ORDER BY id LIMIT %(limit)s;
+
+-- name: ledger_of_account
+-- No index has the account: so many are looked through, and no more.
+SELECT id, debit_account, credit_account, amount_minor, at_us
+  FROM (SELECT id, debit_account, credit_account, amount_minor, at_us FROM bill_postings
+         WHERE campaign = %(campaign)s AND id >= %(first)s AND id < %(end)s
+         ORDER BY id LIMIT %(looked)s) AS looked
+ WHERE debit_account = %(account)s OR credit_account = %(account)s
+ ORDER BY id LIMIT %(limit)s;
+
+-- name: last_looked_at
+SELECT max(id)
+  FROM (SELECT id FROM bill_postings
+         WHERE campaign = %(campaign)s AND id >= %(first)s AND id < %(end)s
+         ORDER BY id LIMIT %(looked)s) AS looked;
+
 -- name: spendings
 -- Ids of spendings begin so, and ; is the sign after : so only these are read.
 SELECT id, debit_account, credit_account, amount_minor, at_us FROM bill_postings

@@ -37,8 +37,10 @@ from redrush.ports.bill_book import (
     check_same,
     rest_posting,
 )
+from redrush.ports.grant_pages import LedgerPage, LedgerPart
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
+from redrush.records.ledger_pages import ledger_page
 from redrush.records.sqlite.book_examining import add_digest_of, digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
 from redrush.records.sqlite.file import Book, book_failures, open_durable
@@ -352,6 +354,16 @@ class SqliteBillBook:
         """See the port."""
         with self._reading():
             return self._balance(campaign, account)
+
+    def ledger(self, campaign: str, part: LedgerPart, after: str, limit: int) -> LedgerPage:
+        """See the port."""
+
+        def rows(name: str, **values: Any) -> Sequence[Sequence[Any]]:
+            found: list[Sequence[Any]] = self._run(name, campaign=campaign, **values).fetchall()
+            return found
+
+        with self._reading():
+            return ledger_page(rows, part, after, limit)
 
     def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
         """See the port."""

@@ -157,6 +157,26 @@ SELECT account, debits_minor, credits_minor FROM accounts
 SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM bills GROUP BY provider, kind, state
  ORDER BY provider, kind, state;
 
+-- name: ledger
+SELECT id, debit_account, credit_account, amount_minor, at_us FROM postings
+ WHERE campaign = :campaign AND id >= :first AND id < :end
+ ORDER BY id LIMIT :limit;
+
+-- name: ledger_of_account
+-- No index has the account: so many are looked through, and no more.
+SELECT id, debit_account, credit_account, amount_minor, at_us
+  FROM (SELECT id, debit_account, credit_account, amount_minor, at_us FROM postings
+         WHERE campaign = :campaign AND id >= :first AND id < :end
+         ORDER BY id LIMIT :looked) AS looked
+ WHERE debit_account = :account OR credit_account = :account
+ ORDER BY id LIMIT :limit;
+
+-- name: last_looked_at
+SELECT max(id)
+  FROM (SELECT id FROM postings
+         WHERE campaign = :campaign AND id >= :first AND id < :end
+         ORDER BY id LIMIT :looked) AS looked;
+
 -- name: spendings
 -- Ids of spendings begin so, and ; is the sign after : so only these are read.
 SELECT id, debit_account, credit_account, amount_minor, at_us FROM postings
