@@ -471,11 +471,11 @@ async def test_a_batch_is_put_together_when_it_can_go_with_all_who_have_come_by_
         gate = await event.gate()
         store, users = gate.stores["s1"], event.users_of(0, 4)
         store.hang()
-        store.sendable.clear()
         asked = [gate.ask(users[0])]
         await until(lambda: store.calls == [(users[0],)])
+        store.sendable.clear()
         asked.append(gate.ask(users[1]))
-        await until(lambda: store.awaited == 1)
+        await until(lambda: store.awaited == 2)
         asked += [gate.ask(user) for user in users[2:]]
         await until(lambda: gate.r1.pots[0].lane.parked == 4)
         assert len(store.calls) == 1

@@ -164,10 +164,11 @@ def test_a_batch_is_sent_once_the_one_before_it_was_done_and_while_that_is_prove
                 replica.signal(signal.SIGSTOP)
                 wire.sent.clear()
                 first, second, third = (_claim_of(store, user) for user in ("first", "second", "third"))
-                await until(lambda: _sent(wire, b"second"))
+                await until(lambda: _sent(wire, b"third"))
                 assert b"WAITAOF" in wire.sent.partition(b"second")[0]
                 assert not first.done()
-                assert b"third" not in wire.sent  # the server does the second once the first is proven
+                assert b"third" in wire.sent, "who has waited goes together"
+                assert wire.sent.count(b"WAITAOF") == 2, "the server does them once the first is proven, with one proof"
                 ended = await asyncio.gather(first, second, third, return_exceptions=True)
                 assert [type(one) for one in ended] == [StoreUnavailable] * 3
                 replica.signal(signal.SIGCONT)

@@ -169,7 +169,7 @@ class Crowd:
 
 
 class Wire:
-    """A TCP wire to a server on which replies can be withheld, and which can be cut."""
+    """A TCP wire to a server on which replies can be withheld or delayed, and which can be cut."""
 
     def __init__(self, target: Address) -> None:
         self._target = target
@@ -179,6 +179,9 @@ class Wire:
         self.sent = bytearray()
         """All that went to the server."""
         self.replies_pass = True
+        self.replies_flow = asyncio.Event()
+        """Unless it is set, replies wait."""
+        self.replies_flow.set()
 
     @property
     def address(self) -> Address:
@@ -212,6 +215,8 @@ class Wire:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_server: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
+                if not to_server:
+                    await self.replies_flow.wait()
                 if to_server or self.replies_pass:
                     writer.write(data)
                     await writer.drain()

@@ -207,8 +207,7 @@ class Lane:
                 # One turn of the loop: it reads from every socket that is ready, and all of them share the fsync.
                 self._gathering = True
                 await asyncio.sleep(0)
-                if self._sending > 1:  # it is put together when it can go, with all who have come by then
-                    await self.store.until_free()
+                await self.store.until_free()  # it is put together when it can go, with all who have come by then
                 self._gathering = False
                 now_us = self._now_us()
                 self._turn_away_late(now_us)

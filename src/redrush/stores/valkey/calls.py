@@ -5,13 +5,13 @@ WAITAOF for the primary's own disk (`terms.FLUSH`). A server that refuses
 it because it is not (any more) the one to ask, or is under other terms, did nothing: the call finds the right server or
 terms and is made again, within RETRY_S. Every other failure leaves its fate unknown and is `StoreUnavailable`.
 
-Claims go *one by one*: a call of them is sent when the one before it has its reply, while the proof of that is still
-awaited. WAITAOF is answered in the server's next turn, and what a turn answers leaves the server behind the fsync of
-all that was done in it. So a second batch that lies ready, on any connection, holds the answer to the first one back
-until it is on the disk itself: where an fsync took 60 ms, each of two batches under way took 130, on one link or two.
-One by one, the server makes a batch durable while the gate answers the one before. Rejected: more links; more batches
-under way, which are smaller, each with an fsync; CONFIG GET behind the call in place of WAITAOF, for a setting may be
-changed later in the same turn.
+Claims go *in turn* (`redrush.stores.valkey.turns`): a call of them is sent when the ones before it have their replies,
+while the proof of those is still awaited. WAITAOF is answered in the server's next turn, and what a turn answers leaves
+the server behind the fsync of all that was done in it. So a second batch that lies ready, on any connection, holds the
+answer to the first one back until it is on the disk itself: where an fsync took 60 ms, each of two batches under way
+took 130, on one link or two. In turn, the server makes a batch durable while the gate answers the one before. Rejected:
+more links; more batches under way, which are smaller, each with an fsync; CONFIG GET behind the call in place of
+WAITAOF, for a setting may be changed later in the same turn.
 
 Behind the WAIT comes a *nudge*, a message on a channel that nobody listens to. A replica of Valkey 9 tells its primary
 how far it is over a connection without TCP_NODELAY: what it says next is kept back by its kernel until the primary has
@@ -21,8 +21,8 @@ cluster, where a message would go to every node, there is none.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 from redrush.core.sets.absence import Absence
@@ -31,7 +31,8 @@ from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.primary import ELSEWHERE, Attached, Primary
-from redrush.stores.valkey.terms import FLUSH, WAIT_MS, Terms, check_flushed, load
+from redrush.stores.valkey.terms import WAIT_MS, Terms, check_flushed, load
+from redrush.stores.valkey.turns import proof_of
 
 CALLS_MAX: Final = 64
 """Calls under way on one link. A gate's batch loop has one; more callers than this wait their turn."""
@@ -58,16 +59,14 @@ class Calls:
         self._keys = keys
         self._library = library
         self._room = asyncio.Semaphore(CALLS_MAX)
-        self._one_by_one = asyncio.Lock()
-        """Held by the call that was sent last, until its replies are there but for the proof."""
         self._nudge = pack(("PUBLISH", keys.nudge, b""))
 
     async def until_free(self) -> None:
-        """Return when a call that is made `one_by_one` is sent at once."""
-        async with self._one_by_one:
-            pass
+        """Return when a call that is made `in_turn` goes at once; also when no primary is attached."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._primary.attached().turns.free()
 
-    async def make(self, build: Build, *, one_by_one: bool = False) -> list[Reply]:
+    async def make(self, build: Build, *, in_turn: bool = False) -> list[Reply]:
         """Return the replies to the commands that `build` makes for the terms; the last must be a function call.
 
         They are durable under these terms, but for a reply that is one of REFUSALS. Raises StoreUnavailable, at once
@@ -77,13 +76,13 @@ class Calls:
             until_s = asyncio.get_running_loop().time() + RETRY_S
             while True:
                 attached = self._primary.attached()
-                replies = await self.once(attached, build(attached.terms), one_by_one=one_by_one)
+                replies = await self.once(attached, build(attached.terms), in_turn=in_turn)
                 fault = first_fault(replies)
                 if fault is None or fault.code in REFUSALS:
                     return replies
                 await self.make_way(attached, fault, until_s)
 
-    async def once(self, attached: Attached, commands: Sequence[Command], *, one_by_one: bool = False) -> list[Reply]:
+    async def once(self, attached: Attached, commands: Sequence[Command], *, in_turn: bool = False) -> list[Reply]:
         """Send the commands and wait for disk and replicas; return their replies, error replies included.
 
         Raises StoreUnavailable. What is not on the primary's disk, or on too few replicas, may be told to nobody; the
@@ -91,19 +90,16 @@ class Calls:
         """
         needed, link = attached.terms.replicas_needed, attached.link
         packed, count = b"".join(map(pack, commands)), len(commands)
-        call = link.call
-        if one_by_one:
-            await self._one_by_one.acquire()
-            call = partial(link.call, part=count, done=self._one_by_one.release)
-        if not needed:
-            *replies, flushed = await call(packed + FLUSH, count + 1)
-            replicas: Reply = 0
-        elif link.in_cluster:
-            packed += pack(("WAIT", needed, WAIT_MS)) + FLUSH
-            *replies, replicas, flushed = await call(packed, count + 2)
+        if in_turn:
+            history = self._primary.history
+            replies = await attached.turns.call(link, packed, count, needed, self._nudge)
+            if history != self._primary.history:  # its own link may have been told so sooner than this one was answered
+                raise StoreUnavailable(f"set {self._keys.name}: it was made anew meanwhile")
         else:
-            packed += pack(("WAIT", needed, WAIT_MS)) + FLUSH + self._nudge
-            *replies, replicas, flushed, _ = await call(packed, count + 3)
+            proof = proof_of(link, needed, self._nudge)
+            replies = await link.call(packed + proof.packed, count + proof.replies)
+        replies, proven = replies[:count], replies[count:]
+        replicas, flushed = proven[:2] if len(proven) > 1 else (0, *proven)
         where = f"set {self._keys.name}: {link.address}"
         if isinstance(replicas, ReplyFault) or replicas < needed:
             why = f"{replicas} of {needed} replicas acknowledged within {WAIT_MS} ms"

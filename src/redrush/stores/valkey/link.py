@@ -11,7 +11,7 @@ and a lock around it, and each reply passes through a time-out context.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, cast
 
 import hiredis
@@ -64,18 +64,32 @@ def _nobody_waits() -> None:
     """Nobody wants to hear that a part of the replies is there."""
 
 
-class _Call:
-    __slots__ = ("deadline_s", "done", "future", "part", "replies", "wanted")
+Share = tuple[asyncio.Future[list[Reply]], int]
+"""Who waits for replies, and for how many of those that are not common to all."""
 
-    def __init__(
-        self, future: asyncio.Future[list[Reply]], wanted: int, deadline_s: float, part: int, done: Callable[[], None]
-    ) -> None:
-        self.future = future
-        self.wanted = wanted
+
+class _Call:
+    __slots__ = ("deadline_s", "done", "part", "replies", "shares", "wanted")
+
+    def __init__(self, shares: Sequence[Share], common: int, deadline_s: float, done: Callable[[], None]) -> None:
+        self.shares = shares
+        self.part = sum(count for _, count in shares)
+        self.wanted = self.part + common
         self.replies: list[Reply] = []
         self.deadline_s = deadline_s
-        self.part = part
         self.done = done
+
+    def hand_over(self) -> None:
+        common, start = self.replies[self.part :], 0
+        for future, count in self.shares:
+            if not future.done():
+                future.set_result(self.replies[start : start + count] + common)
+            start += count
+
+    def fail(self, why: str) -> None:
+        for future, _ in self.shares:
+            if not future.done():
+                future.set_exception(StoreUnavailable(why))
 
 
 class Link(asyncio.Protocol):
@@ -125,26 +139,33 @@ class Link(asyncio.Protocol):
         link.in_cluster = reply.get(b"mode") == b"cluster"
         return link, reply
 
-    def call(
-        self, packed: bytes, replies: int = 1, *, part: int = 0, done: Callable[[], None] = _nobody_waits
-    ) -> asyncio.Future[list[Reply]]:
+    def call(self, packed: bytes, replies: int = 1) -> asyncio.Future[list[Reply]]:
         """Send packed commands; return a future of their replies, error replies included.
-
-        `done` is called once: when the first `part` of the replies are there, or when it is known that they never come.
 
         The future fails with StoreUnavailable when the link is lost, or was before, and after REPLY_S without answer,
         which ends the link: what comes later would answer the wrong call. Cancelling it leaves other calls alone.
         """
         future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        self.call_together(packed, ((future, replies),))
+        return future
+
+    def call_together(
+        self, packed: bytes, shares: Sequence[Share], common: int = 0, done: Callable[[], None] = _nobody_waits
+    ) -> None:
+        """Send packed commands of several calls: each future gets its share of the replies, in this order, and then
+        the last `common` ones, which are everybody's. They fail as in `call`.
+
+        `done` is called once: when all but the common replies are there, or when it is known that they never come.
+        """
+        call = _Call(shares, common, self._loop.time() + REPLY_S, done)
         if self._transport is None or self.lost is not None:
-            future.set_exception(StoreUnavailable(f"{self.address}: {self.lost}"))
+            call.fail(f"{self.address}: {self.lost}")
             done()
-            return future
-        self._calls.append(_Call(future, replies, self._loop.time() + REPLY_S, part, done))
+            return
+        self._calls.append(call)
         if self._late is None:
             self._late = self._loop.call_later(REPLY_S, self._check_late)
         self._transport.write(packed)
-        return future
 
     def cut(self, why: str) -> None:
         """End the link at once; calls under way fail. Does nothing the second time."""
@@ -192,8 +213,7 @@ class Link(asyncio.Protocol):
             call.done()
         if len(call.replies) == call.wanted:
             self._calls.popleft()
-            if not call.future.done():
-                call.future.set_result(call.replies)
+            call.hand_over()
 
     def _check_late(self) -> None:
         self._late = None
@@ -215,5 +235,4 @@ class Link(asyncio.Protocol):
         for call in calls:
             if len(call.replies) < call.part:
                 call.done()
-            if not call.future.done():
-                call.future.set_exception(StoreUnavailable(f"{self.address}: {self.lost}"))
+            call.fail(f"{self.address}: {self.lost}")

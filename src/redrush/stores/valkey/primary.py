@@ -27,6 +27,7 @@ from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.proof import lack, prove
 from redrush.stores.valkey.search import ASK_SETTINGS, Search, Server, wrong_setting
 from redrush.stores.valkey.terms import Terms, load, read_terms
+from redrush.stores.valkey.turns import Turns, turns_at
 
 PING_S: Final = 0.5
 """How often a quiet primary is asked whether it still is the one, and has the settings that durability rests on."""
@@ -53,6 +54,7 @@ class Attached(msgspec.Struct, frozen=True, gc=False):
 
     link: Link
     terms: Terms
+    turns: Turns
     history: History = FIRST_HISTORY
 
 
@@ -156,7 +158,8 @@ class Primary:
         if self._attached is not old:
             return
         if isinstance(held, tuple) and held[0].epoch > old.terms.epoch:
-            self._attach(Attached(old.link, *held))
+            terms, history = held
+            self._attach(Attached(old.link, terms, old.turns, history))
         else:
             self.drop(old, f"does not hold epoch {old.terms.epoch} any more")
 
@@ -264,7 +267,7 @@ class Primary:
         except BaseException:
             link.cut("not needed")
             raise
-        self._attach(Attached(link, terms, held.history))
+        self._attach(Attached(link, terms, turns_at(held.run_id, self._access.user), held.history))
         return True
 
     async def _compare(self, link: Link, held: Held) -> None:

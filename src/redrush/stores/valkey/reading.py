@@ -52,11 +52,11 @@ class LogReading:
         A record that a failover takes back must not be recorded. An empty page needs no write and no WAIT.
         """
         link = await self._link_to(attached)
-        alone = Attached(link, Terms(attached.terms.epoch, 0))
+        alone = Attached(link, Terms(attached.terms.epoch, 0), attached.turns)
         command = ("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", limit)
         entries, end = await self._calls.once(alone, (command, self._calls.touch(alone.terms)))
         if entries and first_fault((entries, end)) is None and attached.terms.replicas_needed:
-            held = Attached(link, attached.terms)
+            held = Attached(link, attached.terms, attached.turns)
             (done,) = await self._calls.once(held, (self._calls.touch(held.terms),))
             if isinstance(done, ReplyFault):
                 raise StoreUnavailable(f"set {self._keys.name}: {link.address}: {done}")

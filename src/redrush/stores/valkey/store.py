@@ -230,7 +230,7 @@ class ValkeyStore:
             text,
             fingerprint(text),
             *self._within(pot),
-            one_by_one=True,
+            in_turn=True,
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(pot)
@@ -257,7 +257,7 @@ class ValkeyStore:
             users_text(named) if any(named) else "",
             msgspec.json.encode([place_of[claim.pot] for claim in claims]),
             *bounds,
-            one_by_one=True,
+            in_turn=True,
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(list(place_of)[int(reply.detail)])
@@ -513,7 +513,7 @@ class ValkeyStore:
         await self._primary.close()
 
     async def _change(
-        self, function: bytes, keys: tuple[bytes, ...], *arguments: str | bytes | int, one_by_one: bool = False
+        self, function: bytes, keys: tuple[bytes, ...], *arguments: str | bytes | int, in_turn: bool = False
     ) -> list[Reply]:
         """Call a function of the library, with the terms as its first arguments."""
         head: Command = ("FCALL", function, len(keys), *keys)
@@ -521,7 +521,7 @@ class ValkeyStore:
         def build(terms: Terms) -> Sequence[Command]:
             return ((*head, terms.epoch, terms.replicas_needed, *arguments),)
 
-        return await self._call(build, one_by_one=one_by_one)
+        return await self._call(build, in_turn=in_turn)
 
     async def _read(self, *commands: Command) -> list[Reply]:
         """Return the replies to the commands, durable, and at last the set's seq."""
@@ -531,10 +531,10 @@ class ValkeyStore:
 
         return await self._call(build)
 
-    async def _call(self, build: Build, *, one_by_one: bool = False) -> list[Reply]:
+    async def _call(self, build: Build, *, in_turn: bool = False) -> list[Reply]:
         self._enter()
         try:
-            return await self._calls.make(build, one_by_one=one_by_one)
+            return await self._calls.make(build, in_turn=in_turn)
         finally:
             self._leave()
 

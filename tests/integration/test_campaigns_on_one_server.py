@@ -1,0 +1,196 @@
+"""Claims of several campaigns of a gate on one server: they go together, and what happens to one is not the others'."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from redrush.core.sets.address import Address
+from redrush.core.sets.failover import Terms
+from redrush.ports.set_servers import ForkedOff
+from redrush.ports.store import Claimed, ClaimResult, PotTerms, StoreUnavailable, claims_of
+from redrush.processes.valkey_server import ValkeyServer
+from redrush.stores.valkey import Access, ValkeyStore, establish_set
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.terms import fence
+from tests.integration.valkey_sets import (
+    AT_US,
+    BIG_POT,
+    POT,
+    SET,
+    Wire,
+    ask,
+    follow,
+    nothing_lacks,
+    persistently,
+    servers,
+    until,
+)
+
+
+@asynccontextmanager
+async def campaigns(*where: Address, replicas_needed: int = 0) -> AsyncIterator[list[ValkeyStore]]:
+    """The store of a campaign for each of the addresses, at which the same server is."""
+    async with AsyncExitStack() as closing:
+        stores = []
+        for number, address in enumerate(where):
+            name = f"campaign-{number}"
+            await establish_set([address], name, SET, replicas_needed)
+            store = await ValkeyStore.connect([address], name, SET, prover=nothing_lacks)
+            closing.push_async_callback(store.close)
+            await store.open([PotTerms(POT, BIG_POT)])
+            stores.append(store)
+        yield stores
+
+
+def claim(store: ValkeyStore, user: str) -> asyncio.Task[list[ClaimResult]]:
+    return asyncio.create_task(store.claim(claims_of(POT, [user]), AT_US))
+
+
+async def calls_of(server: ValkeyServer, command: str) -> int:
+    """Return how often the server was sent a command."""
+    said = bytes(await ask(server.address, "INFO", "commandstats")).decode()
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", said)
+    return int(found[1]) if found else 0
+
+
+async def settled(*tasks: asyncio.Task[list[ClaimResult]]) -> list[str]:
+    """Return how each claim ended."""
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    return ["granted" if isinstance(end, list) and isinstance(end[0], Claimed) else type(end).__name__ for end in ends]
+
+
+async def in_one_party(
+    server: ValkeyServer, before: ValkeyStore, *stores: ValkeyStore
+) -> list[asyncio.Task[list[ClaimResult]]]:
+    """Have a claim of one store under way, and behind it one of each other, over the link of the first of them.
+
+    The server stands still then, until SIGCONT."""
+    server.signal(signal.SIGSTOP)
+    first = claim(before, "first")
+    await asyncio.sleep(0.05)
+    behind = [claim(store, "second") for store in stores]
+    await asyncio.sleep(0.05)
+    return [first, *behind]
+
+
+def test_who_waits_behind_a_call_goes_in_one_write_with_one_proof(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,), campaigns(*[server.address] * 3) as stores:
+            before = await calls_of(server, "waitaof"), await calls_of(server, "fcall")
+            tasks = await in_one_party(server, stores[0], *stores)
+            server.signal(signal.SIGCONT)
+            assert await settled(*tasks) == ["granted"] * 4
+            proofs, calls = await calls_of(server, "waitaof") - before[0], await calls_of(server, "fcall") - before[1]
+            assert (proofs, calls >= 4) == (2, True), "one for the first, and one for all who have waited"
+
+    asyncio.run(run())
+
+
+def test_with_replicas_a_party_waits_for_as_many_as_the_strictest_of_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 2) as (server, replica):
+            await follow(replica, server)
+            async with (
+                campaigns(server.address, replicas_needed=1) as (strict,),
+                campaigns(*[server.address] * 2) as (_, easy),
+            ):
+                replica.signal(signal.SIGSTOP)
+                assert await settled(claim(easy, "alone")) == ["granted"]
+                tasks = await in_one_party(server, easy, easy, strict)
+                server.signal(signal.SIGCONT)
+                assert await settled(*tasks) == ["granted", "granted", "StoreUnavailable"]
+                replica.signal(signal.SIGCONT)
+                await persistently(lambda: strict.claim(claims_of(POT, ["second"]), AT_US))
+
+    asyncio.run(run())
+
+
+def test_a_lost_link_takes_its_party_along_which_finds_its_grants_then(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with (
+            servers(tmp_path, 1) as (server,),
+            Wire(server.address).laid() as wire,
+            campaigns(wire.address, server.address) as (at_wire, direct),
+        ):
+            tasks = await in_one_party(server, direct, at_wire, direct)
+            wire.replies_flow.clear()
+            server.signal(signal.SIGCONT)
+            assert await settled(tasks[0]) == ["granted"]
+
+            async def is_sent() -> bool:
+                return (await direct.state(POT)).claimed_ever == 2
+
+            await until(is_sent)
+            wire.cut()
+            wire.replies_flow.set()
+            assert await settled(*tasks[1:]) == ["StoreUnavailable", "StoreUnavailable"]
+            for store in (at_wire, direct):
+                (found,) = await persistently(lambda store=store: store.claim(claims_of(POT, ["second"]), AT_US))  # type: ignore[misc]
+                assert isinstance(found, Claimed)
+                assert found.repeat
+
+    asyncio.run(run())
+
+
+def test_whose_own_link_was_lost_while_they_waited_is_not_taken_along(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with (
+            servers(tmp_path, 1) as (server,),
+            Wire(server.address).laid() as wire,
+            campaigns(wire.address, server.address) as (at_wire, direct),
+        ):
+            tasks = await in_one_party(server, direct, at_wire, direct)
+            wire.cut()
+            await asyncio.sleep(0.05)
+            server.signal(signal.SIGCONT)
+            assert await settled(*tasks) == ["granted", "StoreUnavailable", "granted"]
+
+    asyncio.run(run())
+
+
+def test_who_gives_up_while_they_wait_holds_nobody_up(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,), campaigns(*[server.address] * 3) as stores:
+            first, second, gone, left = await in_one_party(server, stores[0], *stores)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+            server.signal(signal.SIGCONT)
+            assert await settled(first, second, left) == ["granted"] * 3
+            assert await settled(claim(stores[1], "third")) == ["granted"]
+
+    asyncio.run(run())
+
+
+def test_a_set_that_is_made_anew_meanwhile_is_told_nothing_of_its_past_over_the_link_of_another(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with (
+            servers(tmp_path, 1) as (server,),
+            Wire(server.address).laid() as wire,
+            campaigns(wire.address, server.address) as (at_wire, direct),
+        ):
+            first, *carried = await in_one_party(server, direct, at_wire, direct)
+            wire.replies_flow.clear()
+            server.signal(signal.SIGCONT)
+            assert await settled(first) == ["granted"]
+            history = direct.history()
+            link, _ = await Link.connect(server.address, Access())
+            fork = ForkedOff(direct.last_seq())
+            await fence(link, SetKeys("campaign-1", SET), Terms(2, 0), named=True, fork=fork)
+            await link.close()
+
+            async def is_told() -> bool:
+                return direct.history() != history
+
+            await until(is_told)
+            wire.replies_flow.set()
+            assert await settled(*carried) == ["granted", "StoreUnavailable"]
+            with pytest.raises(StoreUnavailable, match="made anew"):
+                await carried[1]
+
+    asyncio.run(run())
