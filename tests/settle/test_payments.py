@@ -75,6 +75,10 @@ class Won:
         return Balance(0, self.granted_minor)
 
 
+LOOKED_AT_S = 0.3
+"""In which the book is surely looked at."""
+
+
 class World(msgspec.Struct):
     payments: Payments
     bank: Bank
@@ -85,9 +89,10 @@ class World(msgspec.Struct):
 @asynccontextmanager
 async def world(
     path: Path, *, lost: float = 0.0, seed: int = 1, bank: Bank | None = None, terms: BankTerms | None = None,
-    granted_minor: int = 0, busy: Callable[[], bool] = never,
+    granted_minor: int = 0, busy: Callable[[], bool] = never, ahead_us: int = 0,
 ) -> AsyncIterator[World]:  # fmt: skip
     clock = Clock()
+    clock.ahead_us += ahead_us
     bank = bank or Bank(terms=terms)
     book = SqliteBillBook.open_path(path / "payments.db")
     pay_in: Any = Lossy(DirectPayIn(bank, clock), lost, seed)
@@ -318,6 +323,9 @@ def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path, its_ow
                 currency="CNY", merchant="m", made_us=1,
             )  # fmt: skip
             await one.payments.notices_kept("bank", [notice])
+            if its_owner == "sleeps":
+                await until(lambda: bool(one.book.paid_late(1)))
+                one.clock.ahead_us += int(UNHEARD_MAX_S * 1e6)
             await until(lambda: bool(one.book.listed(kind="refund", states=[BillState.DONE])))
             late = one.book.find("payin", "hold:1")
             assert late is not None
@@ -357,6 +365,37 @@ def test_what_came_late_waits_a_minute_for_an_owner_that_cannot_be_told_and_no_l
             kept = await one.payments.keep_late("hold:1")
             assert kept is not None
             assert kept.state is BillState.PAID_LATE, "it went back"
+
+    run(story)
+
+
+def test_what_came_late_before_a_process_began_waits_for_an_owner_that_begins_after_it(tmp_path: Path) -> None:
+    """As when the payments role is started again: its loop runs before the campaigns behind the first one are there."""
+
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            opened = await charge(one)
+            await one.payments.close("hold:1")
+            one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
+            closed = one.book.find("payin", "hold:1")
+            assert closed is not None
+            one.book.change([steps.look(closed, one.clock())])
+            one.payments.wake()
+            await until(lambda: bool(one.book.paid_late(1)))
+            bank = one.bank
+        kept = []
+        async with world(tmp_path, bank=bank, ahead_us=int(UNHEARD_MAX_S * 1e6)) as one:
+
+            async def hear(bill: KeptBill) -> None:
+                if bill.state is BillState.PAID_LATE:
+                    kept.append(await one.payments.keep_late(bill.source))
+
+            await asyncio.sleep(LOOKED_AT_S)
+            assert one.book.paid_late(1)
+            one.payments.on_ended("hold:", hear)
+            await until(lambda: bool(kept) and not one.book.untold(["hold:"], 1))
+            assert [bill.state for bill in kept if bill is not None] == [BillState.DONE]
+            assert not one.book.listed(kind="refund")
 
     run(story)
 

@@ -21,6 +21,7 @@ from redrush.providers.sandbox.direct import DirectPayIn
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.paying import steps
+from redrush.settle.paying.owners import UNHEARD_MAX_S
 from redrush.settle.paying.payments import Payments
 from redrush.settle.paying.teller import Provider
 from redrush.settle.selling.book_writer import BookWriter
@@ -30,7 +31,7 @@ from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import ONLY_SET, Units
 from redrush.stores.memory import MemoryStore
 from tests.settle.selling.world import HOLD_US, OPENS_US, PRICE_MINOR, SECOND_US, campaign
-from tests.settle.test_payments import TERMS, Clock, until
+from tests.settle.test_payments import LOOKED_AT_S, TERMS, Clock, until
 
 HOLD = PotTerms("sale", Slots(0, 1), hold_us=HOLD_US)
 Calls = list[tuple[str, object]]
@@ -202,13 +203,28 @@ async def test_money_that_a_bank_took_after_all_goes_back_once_if_no_unit_is_lef
         assert one.bills.balance("c", "sales").net_minor == 0
 
 
-async def test_money_that_a_bank_took_while_its_sale_slept_goes_back_and_buys_nothing_when_it_wakes(
+async def test_money_that_a_bank_took_while_its_sale_slept_buys_a_unit_when_it_wakes_in_time(tmp_path: Path) -> None:
+    async with stage(tmp_path) as one:
+        bill = await paid_after_all(one)
+        one.payments.hears_no_more(sources_of("c"))
+        one.bills.change([steps.look(bill, one.clock())])
+        await until(lambda: bool(one.bills.paid_late(1)))
+        one.payments.wake()
+        await asyncio.sleep(LOOKED_AT_S)
+        one.payments.on_ended(sources_of("c"), one.selling.heard)
+        await heard_of(one, bill)
+        assert (one.state(), one.bills.listed(kind="refund")) == (State.DELIVERED, [])
+
+
+async def test_money_that_a_bank_took_while_its_sale_slept_too_long_goes_back_and_buys_nothing_when_it_wakes(
     tmp_path: Path,
 ) -> None:
     async with stage(tmp_path) as one:
         bill = await paid_after_all(one)
         one.payments.hears_no_more(sources_of("c"))
         one.bills.change([steps.look(bill, one.clock())])
+        await until(lambda: bool(one.bills.paid_late(1)))
+        one.clock.ahead_us += int(UNHEARD_MAX_S * 1e6)
         await until(lambda: bool(one.bills.listed(kind="refund", states=[BillState.DONE])))
         one.payments.on_ended(sources_of("c"), one.selling.heard)
         await heard_of(one, bill)

@@ -3,7 +3,9 @@
 An owner hears of each of its pay-ins and refunds that has ended, at least once, as soon as it is there: which one it is
 follows from how their sources begin. Money that was paid after it had been said that nobody could pay any more is the
 owner's to keep (`redrush.ports.cashier.Till.keep_late`) until it has heard of it. What it does not keep goes back; so
-does what is paid for an owner that is not there. Which of the two it is, is decided by the book alone, in one step.
+does what no owner has heard of for a while: it may not be there any more, or not yet, for campaigns begin one after the
+other in a process, and are made anew, and it may still have a unit for the money. Which of the two it is, is decided by
+the book alone, in one step.
 """
 
 import contextlib
@@ -21,7 +23,8 @@ AT_ONCE_MAX: Final = 200
 """Notices, and bills that have ended, that are looked after in one go."""
 
 UNHEARD_MAX_S: Final = 60.0
-"""How long money that came late waits for an owner that is there and cannot be told. Then it goes back."""
+"""How long money that came late waits for an owner that cannot be told, or is not there, from when that was known or
+this process began to look. Then it goes back."""
 
 InThread = Callable[..., Awaitable[Any]]
 """Returns what a call of the book returns, in a thread that nobody waits for."""
@@ -45,6 +48,8 @@ class Owners:
         self._now_us = now_us
         self._on_fault = on_fault
         self._hearers: dict[str, Hear] = {}
+        self._looks_since_us: int | None = None
+        """Since when this process looks for what came late."""
         self._told_to = 0
         """The last bill of which an owner was to hear in this round through those that are untold."""
         self._looked_to = 0
@@ -64,14 +69,16 @@ class Owners:
         return None if prefix is None else self._hearers[prefix]
 
     async def give_back(self) -> int:
-        """Refund what was paid late and whose owner is not there, or could not be told for too long. Return how many
-        refunds were made. Raises RecordsFailed."""
+        """Refund what was paid late and no owner has heard of for too long. Return how many refunds were made. Raises
+        RecordsFailed."""
         late = await self._in_thread(self._book.paid_late, AT_ONCE_MAX)
-        heard_us = self._now_us() - int(UNHEARD_MAX_S * 1e6)
+        now_us = self._now_us()
+        if self._looks_since_us is None:
+            self._looks_since_us = now_us
         made = 0
         for bill in late:
-            if self._of(bill) is not None and bill.changed_us > heard_us:
-                continue  # they are told next
+            if now_us - max(bill.changed_us, self._looks_since_us) < UNHEARD_MAX_S * 1e6:
+                continue  # its owner is told next, or comes
             try:
                 await self._refund(bill)
                 made += 1
