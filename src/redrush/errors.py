@@ -4,6 +4,11 @@ An exception is a *fault* or a wrong use; an expected refusal of a claim is an o
 The text of each is one sentence that says where it happened and what to do, fit to be shown to an operator as it is.
 """
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""What a command ends with after Ctrl-C: as shells have it of what SIGINT has ended."""
+
 
 class RedrushError(Exception):
     """Something that stops an operation. `exit_code` is what a command ends with: 1 failed, 2 wrong usage."""

@@ -1,5 +1,6 @@
 """Wrong usage is one sentence, with the command that explains; a negative number is a value."""
 
+import os
 import subprocess
 import sys
 
@@ -64,4 +65,17 @@ def test_who_interrupts_a_command_is_told_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "argv", ["redrush", "wait"])
     with pytest.raises(RedrushError, match="interrupted") as told:
         run_app(app)
-    assert told.value.exit_code == 1
+    assert told.value.exit_code == 130
+
+
+@pytest.mark.parametrize("columns", [8, 20, 34, 49, 50, 80])
+@pytest.mark.parametrize("command", [[], ["serve"], ["ticket"]])
+def test_help_fits_the_terminal(columns: int, command: list[str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "redrush", *command, "--help"],
+        env=os.environ | {"COLUMNS": str(columns)}, capture_output=True, encoding="utf-8", timeout=60, check=True,
+    )  # fmt: skip
+    for line in ran.stdout.splitlines():
+        words = line.split()
+        # What cannot be broken stands on a line of its own: a word, or an option with what it takes.
+        assert len(line) <= max(columns, 26) or len(words) <= 2 or words[0].startswith(("-", "Usage:")), line

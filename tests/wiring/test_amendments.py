@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,43 @@ def test_what_winners_are_told_and_paid_by_is_changed_in_words(
     changes = changes_between(event, _file(more=after), NOW_US)
     assert [(one.what, one.before, one.after) for one in changes] == told
     assert all(one.at_once and one.refused is None for one in changes)
+
+
+def test_what_is_changed_of_the_page_is_told_key_by_key_and_a_file_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "gong.wav").write_bytes(b"RIFF....WAVEfmt 1")
+    (tmp_path / "top.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    page = """[page]
+picture = "{directory}/top.svg"
+rules.en = "{rules}"
+[page.sounds]
+won = "{directory}/gong.wav"
+missed = "tune"
+[page.colours]
+red = "#b00020"
+[page.texts.en]
+won = "{won}"
+"""
+    first = page.format(directory=tmp_path, rules="One. " * 100, won="Hooray")
+    event = prepare_event(_file(more=first), DataDir(tmp_path / "d"), lambda: NOW_US).event
+    assert changes_between(event, _file(more=first), NOW_US) == []
+    (tmp_path / "gong.wav").write_bytes(b"RIFF....WAVEfmt 2")
+    (tmp_path / "top.svg").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'> </svg>")
+    then = page.format(directory=tmp_path, rules="One. " * 100 + "Two.", won="Hurrah").replace("#b00020", "#2b3f8c")
+    changes = {one.what: (one.before, one.after) for one in changes_between(event, _file(more=then), NOW_US)}
+    rules = f"{'One. ' * 40}…"
+    gong, other = (
+        f"audio/wav of 17 bytes ({sha256(b'RIFF....WAVEfmt ' + end).hexdigest()[:8]})" for end in (b"1", b"2")
+    )
+    picture, later = changes.pop("page.picture")
+    assert changes == {
+        "page.rules.en": (rules, f"{rules}, changed"),
+        "page.sounds.won": (gong, other),
+        "page.colours.red": ("#b00020", "#2b3f8c"),
+        "page.texts.en.won": ("Hooray", "Hurrah"),
+    }
+    assert (picture.partition(" (")[0], later.partition(" (")[0]) == (
+        "image/svg+xml of 41 bytes", "image/svg+xml of 47 bytes"
+    )  # fmt: skip
 
 
 def test_a_change_that_would_send_a_leftover_elsewhere_is_refused(tmp_path: Path) -> None:

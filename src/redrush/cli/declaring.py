@@ -9,7 +9,8 @@ program has installed the whole one, each overwrites files of the other.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
@@ -23,6 +24,10 @@ _TYPES: Final[dict[Any, click.ParamType[Any]]] = {
 }  # fmt: skip
 
 SENTENCE_MAX: Final = 400
+NARROW_COLUMNS: Final = 52
+"""Of a terminal: click writes 50 and keeps two free."""
+LEAST_COLUMNS: Final = 24
+"""What is written at least, however narrow it is: an option and a word."""
 
 
 class Option:
@@ -105,6 +110,22 @@ class Group(_Command, click.Group):
         for heading, names in (self._sections or {"Commands": list(named)}).items():
             with formatter.section(heading):
                 formatter.write_dl([(name, named[name]) for name in names])
+
+
+class _Help(click.HelpFormatter):
+    """Help that fits a narrow terminal too: click takes none for narrower than 50 columns."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = shutil.get_terminal_size().columns
+        self._narrow = width is None and columns < NARROW_COLUMNS
+        super().__init__(indent_increment, max(columns - 2, LEAST_COLUMNS) if self._narrow else width, max_width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write what is named and what is said of it, below it where there is no room beside."""
+        super().write_dl(rows, 0 if self._narrow else col_max, col_spacing)
+
+
+click.Context.formatter_class = _Help
 
 
 def _declared(function: Callable[..., Any]) -> tuple[list[click.Parameter], Callable[..., Any]]:

@@ -24,6 +24,7 @@ from typing import Final
 from redrush import __version__
 from redrush.cli.output import OutputFailed, ReaderGone, named_output, silence_output
 from redrush.core.identity.user_ids import visible
+from redrush.disk_room import with_room
 from redrush.errors import RedrushError
 from redrush.extras import missing_extra
 
@@ -74,10 +75,10 @@ def _first(fault: BaseException) -> BaseException:
 
 def _sentence(first: BaseException, whole: BaseException) -> str:
     if isinstance(first, RedrushError):
-        return str(first)
+        return with_room(str(first), first)
     if isinstance(first, OSError) and first.strerror:
         where = f"{first.filename}: " if first.filename else ""
-        return f"{where}{first.strerror}; {_details_of(whole)}"
+        return f"{with_room(f'{where}{first.strerror}', first)}; {_details_of(whole)}"
     said = " ".join(str(first).split())
     return f"a fault of redrush itself: {type(first).__name__}{': ' if said else ''}{said}; {_details_of(whole)}"
 

@@ -5,11 +5,17 @@ import sys
 import click
 
 from redrush.cli.declaring import Group
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import INTERRUPTED, ConfigError, RedrushError
+
+
+class Interrupted(RedrushError):
+    """Somebody has ended the command with Ctrl-C; whether all is right is not known."""
+
+    exit_code = INTERRUPTED
 
 
 def run_app(app: Group) -> None:
-    """Run the command line of this process. ConfigError for wrong usage, RedrushError after Ctrl-C, else SystemExit
+    """Run the command line of this process. ConfigError for wrong usage, Interrupted after Ctrl-C, else SystemExit
     when it has ended."""
     try:
         code = app.main(prog_name="redrush", standalone_mode=False)
@@ -20,7 +26,7 @@ def run_app(app: Group) -> None:
         path = "redrush" if fault.ctx is None else fault.ctx.command_path
         raise ConfigError(f"{_begun(fault.format_message())} `{path} --help` says what there is") from None
     except click.Abort:
-        raise RedrushError("interrupted") from None
+        raise Interrupted("interrupted") from None
     sys.exit(code if isinstance(code, int) else 0)  # that of an Exit is returned
 
 

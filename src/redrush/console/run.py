@@ -19,6 +19,7 @@ from redrush.control.data_dir import DataDir
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 from redrush.extras import require
+from redrush.http.asgi_server import AsgiServer
 from redrush.http.sockets import Reserved
 from redrush.wiring.clock import system_clock
 
@@ -75,7 +76,7 @@ def provider_of(file: Path, now_s: Callable[[], int]) -> "ProviderLogin":
 
 
 def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions, announce: Announce) -> None:
-    """Run until SIGTERM or SIGINT. ConfigError if it cannot be started."""
+    """Run until SIGTERM, SIGINT or SIGHUP. ConfigError if it cannot be started."""
     options.check()
     clock = system_clock()
     desk = Desk(data_dir, deploy, clock.now_us, options.payments)
@@ -86,7 +87,7 @@ def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions,
     app = behind_door(
         make_app(desk, secure=options.secure, further=PAGES, elsewhere=fault_page), (options.host, *options.names)
     )
-    server = uvicorn.Server(
+    server = AsgiServer(
         uvicorn.Config(
             app,
             log_config=None,

@@ -7,7 +7,10 @@ reached. The change is kept beside the seal, in the open part (`redrush.control.
 came from: from then on that file, and no older one, is the campaign's.
 """
 
+import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +24,7 @@ from redrush.core.money.feasibility import ImpossibleSplit, check_feasible
 from redrush.core.rush.additions import ADDED_MAX, Added, budget_of, with_added_rounds
 from redrush.core.rush.campaign import Campaign, Kind, Round, Slots
 from redrush.core.rush.leftover import destination
-from redrush.core.rush.message import MessageTerms, Text
+from redrush.core.rush.message import MessageTerms
 
 AHEAD_US: Final = 5_000_000
 """How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
@@ -34,6 +37,9 @@ FULL: Final = f"{ADDED_MAX} additions were made to this campaign, which is the m
 NEW_NOT_AHEAD: Final = f"a round that is added must open more than {AHEAD_US // 1_000_000} seconds from now"
 NOT_AHEAD: Final = f"it must lie {AHEAD_US // 1_000_000} seconds ahead, before and after the change"
 
+DATA_ADDRESS: Final = re.compile(r"data:(?P<kind>[a-z0-9/+.-]+);base64,(?P<content>[A-Za-z0-9+/=]*)")
+SHOWN_MAX: Final = 200
+"""Characters that are shown of a text."""
 AT_ONCE: Final = frozenset(
     {"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "payout", "messages"}
 )
@@ -257,12 +263,15 @@ def _between(key: str, was: Any, is_: Any, *, at_once: bool) -> Iterator[Change]
             if getattr(was, name) != getattr(is_, name):
                 yield from _between(f"{key}.{name}", getattr(was, name), getattr(is_, name), at_once=at_once)
         return
-    if isinstance(was, Mapping) and isinstance(is_, Mapping) and any(isinstance(one, Text) for one in is_.values()):
+    if isinstance(was, Mapping) and isinstance(is_, Mapping):
         for name in dict.fromkeys((*was, *is_)):
             if was.get(name) != is_.get(name):
                 yield from _between(f"{key}.{name}", was.get(name), is_.get(name), at_once=at_once)
         return
-    yield Change(what=key, before=_words(was), after=_words(is_), at_once=at_once and key not in AT_THE_START)
+    before, after = _words(was), _words(is_)
+    if before == after:  # they differ behind what is shown of them
+        after = f"{after}, changed"
+    yield Change(what=key, before=before, after=after, at_once=at_once and key not in AT_THE_START)
 
 
 def _words(value: Any) -> str:
@@ -276,4 +285,14 @@ def _words(value: Any) -> str:
         return ", ".join(f"{name} {_words(getattr(value, name))}" for name in value.__struct_fields__)
     if isinstance(value, Mapping):
         return ", ".join(map(str, value))
-    return str(value)
+    return _shortened(str(value))
+
+
+def _shortened(text: str) -> str:
+    """Return the text on one line, cut where it is long; of a file that is kept in the page what it is, and a hash that
+    tells another content."""
+    if (file := DATA_ADDRESS.fullmatch(text)) is not None:
+        content = b64decode(file["content"])
+        return f"{file['kind']} of {len(content):,} bytes ({sha256(content).hexdigest()[:8]})"
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_MAX else f"{line[:SHOWN_MAX]}…"

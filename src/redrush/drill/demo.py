@@ -27,6 +27,7 @@ from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
 from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule, scaled
 from redrush.drill.terminal import Terminal, line
+from redrush.errors import INTERRUPTED
 
 USERS = 150_000
 CONNECTIONS = 512
@@ -118,7 +119,7 @@ def run_demo(options: DemoOptions) -> int:
             demo.stay(terminal)
     except KeyboardInterrupt:
         terminal.say("interrupted; the server and the crowd were ended")
-        return 130
+        return INTERRUPTED
     finally:
         if demo is not None:
             demo.end_server()

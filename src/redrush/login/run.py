@@ -8,6 +8,7 @@ import uvicorn
 
 from redrush.config.login_file import LoginFile
 from redrush.core.sets.address import Address
+from redrush.http.asgi_server import AsgiServer
 from redrush.http.sockets import Reserved
 from redrush.login.app import Logins, make_app
 from redrush.login.oidc import ProviderAway
@@ -20,10 +21,10 @@ Announce = Callable[[Address, str | None], None]
 
 
 def run_login(terms: LoginFile, host: str, port: int, announce: Announce) -> None:
-    """Run until SIGTERM or SIGINT. ConfigError if it cannot be started."""
+    """Run until SIGTERM, SIGINT or SIGHUP. ConfigError if it cannot be started."""
     logins = Logins(terms)
     reserved = Reserved.at(host, port)
-    server = uvicorn.Server(
+    server = AsgiServer(
         uvicorn.Config(
             make_app(logins),
             log_config=None,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
+from redrush.disk_room import with_room
 from redrush.errors import RedrushError
 
 TROUBLED_S: Final = 5.0
@@ -22,7 +23,7 @@ class Troubles:
 
     def listener(self, part: str) -> Callable[[RedrushError], None]:
         """Return what a part calls at a fault."""
-        return lambda fault: self._hear(part, str(fault))
+        return lambda fault: self._hear(part, str(fault), with_room(str(fault), fault))
 
     def current(self) -> str | None:
         """Return a fault of the last seconds, or None."""
@@ -37,10 +38,10 @@ class Troubles:
         for part, count in self._counts.items():
             yield figures.FAULTS(count, part)
 
-    def _hear(self, part: str, fault: str) -> None:
+    def _hear(self, part: str, fault: str, told: str) -> None:
         now_s = asyncio.get_running_loop().time()
         at_s, before = self._last.get(part, (-TROUBLED_S, ""))
         self._counts[part] = self._counts.get(part, 0) + 1
         self._last[part] = (now_s, fault)
         if before != fault or now_s - at_s >= TROUBLED_S:
-            self._log.warning("trouble, goes on", part=part, fault=fault)
+            self._log.warning("trouble, goes on", part=part, fault=told)

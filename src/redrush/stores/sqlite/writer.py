@@ -92,7 +92,7 @@ class JournalWriter:
     def check(self) -> None:
         """Raise StoreFailed if nothing can be written any more."""
         if self.failure is not None:
-            raise StoreFailed(str(self.failure))
+            raise _again(self.failure)
         if self._closing:
             raise StoreFailed(f"{self._name} was closed")
 
@@ -156,10 +156,11 @@ class JournalWriter:
             return
         why = self.condemned or f"{type(error).__name__}: {error}"
         self.failure = StoreFailed(f"{self._name} can make nothing durable any more: {why}")
+        self.failure.__cause__ = error
         for job in self._jobs:
             for waiter in job.waiters:
                 if not waiter.done():
-                    waiter.set_exception(StoreFailed(str(self.failure)))
+                    waiter.set_exception(_again(self.failure))
         self._jobs.clear()
         self._on_failure(self.failure)
 
@@ -250,3 +251,10 @@ class JournalWriter:
             self._loop.call_soon_threadsafe(callback, argument)
         except RuntimeError:
             return  # the loop was closed without close(): nobody is left to be told
+
+
+def _again(failure: StoreFailed) -> StoreFailed:
+    """Return the same failure for one more who asks, with what it came of."""
+    told = StoreFailed(str(failure))
+    told.__cause__ = failure.__cause__
+    return told
