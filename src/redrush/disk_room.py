@@ -18,13 +18,18 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def with_room(sentence: str, fault: BaseException) -> str:
-    """Return the sentence of a fault; where it comes of a disk without room, with what is left of it and what to do."""
+    """Return the sentence of a fault; where it comes of a disk without room, with what is left of it and what to do.
+
+    One that names no place, as of standard output, says enough.
+    """
     if not (kinds := set(map(_kind, _causes(fault)))) - {None}:
         return sentence
     left = _left_at(sentence.partition(": ")[0])
     if "full" in kinds or ("io" in kinds and left is not None and left < FEW_BYTES):
-        told = "" if left is None else f", where {left >> 10:,} KB are left"
-        return f"{sentence}; make room on its disk{told}, or raise the quota, and go on: nothing else is wrong with it"
+        if left is None:
+            return sentence
+        room = f"make room on its disk, where {left >> 10:,} KB are left, or raise the quota, and go on"
+        return f"{sentence}; {room}: nothing else is wrong with it"
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit != resource.RLIM_INFINITY:
         return f"{sentence}; files of this process may have {limit:,} bytes at most (ulimit -f): raise that, and go on"

@@ -49,9 +49,9 @@ def test_a_full_disk_is_told_with_what_is_left_of_it(cause: BaseException, tmp_p
     assert abs(int(found[1].replace(",", "")) - disk.f_bavail * disk.f_frsize // 1024) < 4_000_000
 
 
-def test_what_names_no_place_has_no_figure() -> None:
-    told = with_room("standard output cannot be written: x", fault_of(OSError(28, "x"), "y"))
-    assert told.endswith("; make room on its disk, or raise the quota, and go on: nothing else is wrong with it")
+def test_what_names_no_place_says_enough() -> None:
+    sentence = "standard output cannot be written: No space left on device"
+    assert with_room(sentence, fault_of(OSError(28, "No space left on device"), sentence)) == sentence
 
 
 def test_other_faults_are_told_as_they_are(tmp_path: Path) -> None:
