@@ -4,9 +4,17 @@ Each campaign has a crowd of its own, a process that sends at planned instants w
 every second window, and the p99 of the other campaign's claims with it is held against that of the window before, as
 drills do (`redrush.drill.beside`): the median of many pairs, for a machine is faster one minute and slower the next.
 Whoever is served has one core and both crowds the other, the small one first: so the flood takes no time from what is
-measured, but what the server gives it. For a quiet machine: beside other work the ratios of a stack say nothing.
+measured, but what the server gives it.
+
+What a campaign has of its own is its place at the store, not the processor: on one core every request makes others
+wait, whosever they are, and where a store answers in a millisecond that is most of what there is to see. So both stores
+are slow, as a busier disk makes them: that of one server by its pace, that of a stack by a disk that takes `DISK_S` for
+an fsync, asleep. Then what the campaigns take from each other there is many times what a shared core costs. Alone, a
+claim waits for up to two fsyncs, the one under way and its own; a flood that has one under way at all times may make
+that no more, and did make it five (`redrush.stores.valkey.turns`). For a quiet machine.
 """
 
+import asyncio
 import math
 import os
 import re
@@ -21,7 +29,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from redrush.config import parse_campaign
+from redrush.config import load_deployment_file, parse_campaign
 from redrush.control.campaigns import directory_of
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
@@ -39,13 +47,17 @@ from redrush.drill.server_watch import Sample, ServerWatch
 from redrush.operate.campaigns import add_campaign
 from redrush.operate.switching import Holder
 from redrush.processes.open_files import allow_files
+from redrush.stack.server_users import ADMIN, ServerUsers
 from redrush.stack.stack_dir import StackDir, running_state
+from redrush.stores.valkey.link import Link, pack
 
 SLOWER_MAX: Final = 1.1
 FLOOD: Final = 10
-"""Times what the flooded campaign can grant on one server. On a stack, whose store cannot be made small, ten times of
-what it grants is more than one core sends, and than one core bears: there the flood is ten times the other crowd, which
-gate and set still grant."""
+"""Times what the flooded campaign can grant on one server. A stack's store takes more in a batch where an fsync takes
+longer, so ten times of what it grants is more than one core sends, and than one core bears: there the flood is ten
+times the other crowd, which gate and set still grant, with an fsync under way at all times."""
+DISK_S: Final = 0.005
+"""What an fsync of the stack's server takes besides its own time."""
 STORE_PER_S: Final = 500
 """Claims that a campaign's store decides a second: small, for nobody can offer ten times what a core serves from one
 other core (`redrush.drill.paced_server`)."""
@@ -184,10 +196,20 @@ def one_server(event: Rehearsal, path: Path, cores: Cores) -> tuple[int, str]:
     return event.server.pid, f"http://{HOST}:{event.control_port}"
 
 
+async def _slow_down(stack: StackDir) -> None:
+    """Let the disk of the only server be slow from now on."""
+    (address,) = load_deployment_file(stack.deployment).sets[0].addresses
+    link, _ = await Link.connect(address, ServerUsers.of(stack).access(ADMIN))
+    assert await link.call(pack(("DEBUG", "AOF-FLUSH-SLEEP", round(DISK_S * 1e6)))) == [b"OK"]
+    await link.close()
+
+
 def a_stack(event: Rehearsal, path: Path, cores: Cores) -> tuple[int, str]:
     """Of one set and one gate. These two have the server's core; what records and steers has the crowds'."""
     command = ("stack", "up", str(path), "--sets", "1", "--gates", "1")
-    event.serve(*command, core=cores.crowd, deadline_s=STACK_READY_S)
+    program = (sys.executable, str(Path(__file__).with_name("slow_stack.py")))
+    event.serve(*command, program=program, core=cores.crowd, deadline_s=STACK_READY_S)
+    asyncio.run(_slow_down(StackDir(event.directory)))
     running = {one.name: one for one in running_state(StackDir(event.directory)).processes}
     for name in ("gate-1", "s1-a"):
         process = running[name].process
