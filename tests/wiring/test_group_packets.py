@@ -10,20 +10,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from redrush.cli.beginning import opening_at
+from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.campaign import Kind
 from redrush.core.steering import figures
+from redrush.operate.campaigns import change_campaign
 from redrush.operate.data_dir_reports import export_grants
+from redrush.operate.switching import Holder
 from redrush.ports.packets import Booked, Packet, Stage
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.wiring.readings import gate_figures
 from tests.patience import PATIENCE_S, OwnTime
 from tests.raw_files import bytes_in
-from tests.wiring.group_world import Skipping, group_server, serving
+from tests.wiring.group_world import Skipping, group_server, serving, text
 
 
 async def test_a_packet_is_created_paid_grabbed_and_what_is_left_comes_back(tmp_path: Path) -> None:
@@ -405,3 +409,43 @@ async def test_what_becomes_of_packets_and_grabs_is_counted(tmp_path: Path) -> N
             ("packet_grabs", "wrong_word"): 1,
             ("packet_grabs", "empty"): 1,
         }
+
+
+async def test_packets_that_were_being_paid_end_where_a_campaign_has_none_any_more(tmp_path: Path) -> None:
+    """The server was killed amid payments, and `[group]` was taken out of the file before it was started again."""
+    file, data_dir, clock = tmp_path / "c.toml", DataDir(tmp_path), Skipping()
+    file.write_text(text())
+    async with serving(file, tmp_path, clock) as people:
+        await people.win("ann", "bob", "carl")
+        opened, paid, unpaid = [await people.create(user, "40.00") for user in ("ann", "bob", "carl")]
+        await decided(tmp_path, [opened, paid, unpaid])
+        for user in ("ann", "bob", "carl"):
+            assert await people.balance(user) == "60.00"
+        too_much = await people.create("carl", "60.01")
+        await decided(tmp_path, [too_much])
+    book = people_book(tmp_path)
+    # What was paid and written down as split; what was paid, and no more; and what nobody has paid.
+    split = book.find(paid)
+    assert split is not None
+    bare = msgspec.structs.replace(split.packet, amounts=(), paid_us=None, closes_us=0)
+    book.keep([Booked(bare, Stage.PAYING)])
+    book.turn([opened, unpaid, too_much], Stage.PAYING)
+    book.close()
+    file.write_text(text().replace("[group]\n", ""))
+    await asyncio.to_thread(change_campaign, load_campaign_file(file), data_dir, Holder(), "enough", yes=True)
+    async with serving(file, tmp_path, clock) as people:
+        book = people_book(tmp_path)
+        async with asyncio.timeout(PATIENCE_S):
+            while {one.stage for one in book.find_each([opened, paid, unpaid, too_much]) if one} & {Stage.PAYING}:
+                await asyncio.sleep(0.02)
+        assert [one.stage for one in book.find_each([opened, paid, too_much]) if one] == [
+            Stage.OPEN, Stage.OPEN, Stage.OVER,
+        ]  # fmt: skip
+        clock.skip(90_000)
+        async with asyncio.timeout(PATIENCE_S):
+            while book.any_under_way():
+                await asyncio.sleep(0.02)
+        book.close()
+        payments = people.embedded.till.part.payments
+        owned = [await payments.owned("c", user) for user in ("ann", "bob", "carl")]
+        assert [one.available_minor for one in owned] == [10_000] * 3

@@ -1,5 +1,6 @@
 """What `stack up` is asked for, held against what the directory already is; and the deployment file that follows."""
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -71,6 +72,16 @@ def moves_money(file: CampaignFile) -> bool:
     """Whether a campaign has anything for the payments role to do."""
     sells = any(one.sale is not None for one in file.rounds)
     return sells or file.payout is not None or file.group is not None or bool(file.messages)
+
+
+def has_moved_money(stack: StackDir) -> bool:
+    """Whether the directory's stack has had the payments role: what that has begun it ends, also when the campaign's
+    file says nothing of money any more."""
+    try:
+        written = tomllib.loads(stack.deployment.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # what is wrong in it is told where it is used
+        return False
+    return "payments" in written
 
 
 def plan_servers(stack: StackDir) -> StackPlan:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
 from redrush.config.hosted import part_of_set
 from redrush.control.campaigns import directory_of, load_served
@@ -33,7 +35,14 @@ from redrush.processes.postgres_server import PostgresServer
 from redrush.processes.valkey_server import find_program
 from redrush.stack import role_children
 from redrush.stack.hosted_parts import PartOfSet, parts_of_sets
-from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
+from redrush.stack.options import (
+    StackOptions,
+    StackPlan,
+    deployment_text,
+    has_moved_money,
+    plan_stack,
+    refuse_taken_ports,
+)
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetWithheld, StackSet
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
@@ -124,7 +133,9 @@ class _Stack:
     async def _start(self, announce: Announce) -> None:
         # A directory that holds another campaign is refused before anything is started on it.
         sealed = load_event(self._stack.event).sealed if is_current(self._file, self._stack.event) else None
-        plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
+        pays = self._options.pays or has_moved_money(self._stack)
+        options = msgspec.structs.replace(self._options, pays=pays)
+        plan = plan_stack(options, self._stack, sealed, self._clock.now_us())
         write_durably(self._stack.deployment, deployment_text(plan, self._stack).encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         await begin_hosted(self._stack, load_deployment_file(self._stack.deployment))

@@ -2,17 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
-from redrush.core.rush.group import BALANCE, payment_of
+from redrush.core.rush.group import BALANCE, GroupTerms, Packet, payment_of
 from redrush.errors import RedrushError
 from redrush.gate.group.counter import give_back
 from redrush.gate.group.parts import Desk, ServedGroup
+from redrush.gate.group.splitting import split_packet
+from redrush.gate.rush.group import terms_in
 from redrush.ports.bill_book import BillState, KeptBill
-from redrush.ports.packets import PacketBook, Stage
+from redrush.ports.packets import Booked, PacketBook, Stage
 from redrush.ports.store import Store
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
 from redrush.wiring.role import Parts
+
+PAYING_AT_ONCE: Final = 256
+AGAIN_S: Final = 1.0
+"""How soon after a fault payments are seen to again."""
 
 
 class PacketDesk:
@@ -30,7 +37,10 @@ class PacketDesk:
         on_fault: Callable[[RedrushError], None],
     ) -> None:
         """`store_of` finds the set of a packet, `paused` tells whether operators want nothing moved now."""
+        self._campaign = campaign
         self._book = book
+        self._store_of = store_of
+        self._now_us = now_us
         self._payments = payments
         self._sources = payment_of(campaign, "")
         self._on_fault = on_fault
@@ -55,6 +65,7 @@ class PacketDesk:
                 self._on_fault(RedrushError(f'packets cannot be paid: {payments_file} has no provider "{pay}"'))
         else:
             self._payments.on_ended(self._sources, self._refuse)
+            parts.add("packets that were being paid", self._end_payments())
         self._expiring = parts.add("expiry of packets", self._expiry.run())
 
     async def _refuse(self, bill: KeptBill) -> None:
@@ -66,6 +77,33 @@ class PacketDesk:
             return
         await asyncio.to_thread(self._book.turn, [packet], Stage.OVER)  # first: then it is never opened
         await give_back(self._payments, bill)
+
+    async def _end_payments(self) -> None:
+        """See to packets that were being paid when the last life ended, where none are created any more."""
+        while True:
+            try:
+                while paying := await asyncio.to_thread(self._book.paying, "", PAYING_AT_ONCE):
+                    for booked in paying:
+                        await self._end_payment(booked.packet)
+            except RedrushError as fault:
+                self._on_fault(fault)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
+
+    async def _end_payment(self, packet: Packet) -> None:
+        """Open what its sender has paid, so that it ends like any other, and cancel what nobody has. Raises BookFailed,
+        RecordsFailed and what stores raise."""
+        source = payment_of(self._campaign, packet.id)
+        if not packet.amounts and not await self._payments.was_spent(source, campaign=self._campaign):
+            await asyncio.to_thread(self._book.turn, [packet.id], Stage.OVER)
+            return
+        if not packet.amounts:
+            packet = split_packet(packet, GroupTerms(), self._now_us())
+            await asyncio.to_thread(self._book.keep, [Booked(packet, Stage.PAYING)])
+        store = self._store_of(packet.id)
+        await store.open([terms_in(store, packet)])
+        await asyncio.to_thread(self._book.turn, [packet.id], Stage.OPEN)
 
     def has_unheard(self) -> bool:
         """Whether a packet has not heard yet what became of its payment at a provider. Blocks. Raises RecordsFailed."""

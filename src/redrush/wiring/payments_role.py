@@ -10,8 +10,8 @@ Each campaign is served by a site of its own, at the port of the first.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
 
 from redrush.config import load_payments_file
 from redrush.control.data_dir import DataDir
@@ -24,6 +24,7 @@ from redrush.core.steering import figures
 from redrush.core.steering.figure import Value, readings_of
 from redrush.core.steering.figures import Interface
 from redrush.core.steering.quantiles import LatelyTook
+from redrush.errors import RedrushError
 from redrush.gate.open_files import limits_of
 from redrush.http.server import Server
 from redrush.http.site import Site
@@ -39,6 +40,9 @@ from redrush.wiring.stack_group import StackGroup
 from redrush.wiring.stack_sale import StackSale
 from redrush.wiring.till import OfLog, Till
 from redrush.wiring.troubles import Troubles
+
+PACKETS_LEFT_S: Final = 5.0
+"""How often packets are looked for in a campaign that has none any more."""
 
 
 class DeploymentShelf:
@@ -125,13 +129,17 @@ class PaymentsRole(Offstage):
         self.site = Site(limits_of(around.terms.gate, around.log), verifier, around.clock.now_us)
         self._serve_purse(self.site, self._wins)
         if around.terms.group is not None:
-            self._group = await self._open_group(around.terms.group, self._wins, keys)
-            self._group.serve_on(self.site, keys)
+            group = self._packets(around.terms.group, self._wins)
+            await group.open(keys)
+            group.serve_on(self.site, keys)
+            self._group = group
         self._reporting = Reporting(around, "payments")
         await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
         self._follow(self._wins)
         if self._group is not None:
             self._group.start(self._parts)
+        else:
+            self._parts.add("packets that are left", self._end_packets(self._wins, keys))
         await self._sell()
         times = self.site.times
         took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
@@ -150,9 +158,8 @@ class PaymentsRole(Offstage):
         port = await self._server.listen(self.site, address.host, address.port, reuse_port=True)
         return {"payments": Address(address.host, port), **found}
 
-    async def _open_group(self, terms: GroupTerms, wins: RecordedWins, keys: Keys) -> StackGroup:
-        """Have packets between people."""
-        group = StackGroup(
+    def _packets(self, terms: GroupTerms | None, wins: RecordedWins) -> StackGroup:
+        return StackGroup(
             self._around,
             terms,
             self.till.part.payments,
@@ -160,8 +167,28 @@ class PaymentsRole(Offstage):
             paused=self._pause,
             on_fault=self._troubles.listener("packets"),
         )
-        await group.open(keys)
-        return group
+
+    async def _end_packets(self, wins: RecordedWins, keys: Keys) -> None:
+        """The campaign has no packets between people: end those of before, when it had. They are looked for again and
+        again, for the database may be away, and what gates have opened comes there late."""
+        left, told = self._packets(None, wins), self._troubles.listener("packets")
+        try:
+            while not await self._are_there(left, told):
+                await asyncio.sleep(PACKETS_LEFT_S)
+            await left.open(keys)
+        except BaseException:
+            await left.close()
+            raise
+        self._group = left
+        left.start(self._parts)
+
+    @staticmethod
+    async def _are_there(left: StackGroup, told: Callable[[RedrushError], None]) -> bool:
+        try:
+            return await left.has_any()
+        except RedrushError as fault:
+            told(fault)
+            return False
 
     async def _sell(self) -> None:
         """Have flash sales from now on, if the campaign has any; another process of the role leads their orders on

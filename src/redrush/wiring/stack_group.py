@@ -2,6 +2,8 @@
 
 What a gate opens for a winner who shares is in no book at first. It is in the records as soon as it is recorded, and
 from there the book hears of it, so it ends at its deadline like any other, and its rest goes back to the sponsor.
+
+Of a campaign that has no packets any more, those that there are end all the same, and nothing of it is served.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from redrush.config.deployment_file import Duty
 from redrush.control.keys import Keys
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.nobody import ignore
-from redrush.core.rush.group import GroupTerms, packet_of
+from redrush.core.rush.group import GroupTerms, packet_of, payment_of
 from redrush.core.rush.packet_note import NotAPacket, packet_in
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -21,7 +23,7 @@ from redrush.gate.admission import Admission
 from redrush.gate.group.parts import GroupParts, GroupStage, NotedHome, ServedGroup
 from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, shared_manners
-from redrush.gate.rush.group import PacketHome
+from redrush.gate.rush.group import PacketHome, home_among
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
 from redrush.ports.audience import Followers
@@ -57,14 +59,15 @@ class StackGroup:
     def __init__(
         self,
         around: Surroundings,
-        terms: GroupTerms,
+        terms: GroupTerms | None,
         payments: Payments,
         notes: Mapping[str, Notes],
         *,
         paused: Callable[[], bool],
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`notes` reads what is recorded of each set's log; `paused`: operators want nothing moved now."""
+        """`terms` None: the campaign has no packets any more; see `has_any`. `notes` reads what is recorded of each
+        set's log; `paused`: operators want nothing moved now."""
         self._around = around
         self._terms = terms
         self._payments = payments
@@ -77,8 +80,22 @@ class StackGroup:
         )
         self._stores: dict[str, ValkeyStore] = {}
         self._followers: Followers | None = None
-        self.served: ServedGroup
-        """Once it is open."""
+        self._homes: list[PacketHome] = []
+        self._served: ServedGroup | None = None
+        """What people ask; None: nothing is served, or not yet."""
+
+    async def has_any(self) -> bool:
+        """Whether there is anything to see to, were there no packets any more: one that is being paid or open, one that
+        the book has not heard of, or a payment whose packet has not. Raises BookFailed and RecordsFailed."""
+        if await asyncio.to_thread(self._book.any_under_way):
+            return True
+        if await asyncio.to_thread(self._payments.has_unheard, payment_of(self._campaign.id, "")):
+            return True
+        for set_id, notes in self._notes.items():
+            heard = await asyncio.to_thread(self._book.heard, set_id)
+            if await asyncio.to_thread(notes, heard, 1):
+                return True
+        return False
 
     async def open(self, keys: Keys) -> None:
         """Find the sets. Raises what `open_stores` and `followers_at` do: then nothing of it is left open."""
@@ -91,7 +108,7 @@ class StackGroup:
     async def _open(self, keys: Keys) -> None:
         around, campaign = self._around, self._campaign
         self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
-        if self._terms.followers is not None:
+        if self._terms is not None and self._terms.followers is not None:
             self._followers = followers_at(self._terms.followers, asyncio.get_running_loop().time)
         homes = homes_of_packets(around, self._stores)
         now_us = around.clock.now_us
@@ -104,11 +121,13 @@ class StackGroup:
             paused=self._paused,
             on_fault=self._on_fault,
         )
-        parts = GroupParts(homes, self._desk.desk, followers=self._followers, failed=self._on_fault)
-        stage = GroupStage(campaign, self._terms, keys.receipts, self._homes(homes, keys), now_us)
-        self.served = ServedGroup(stage, parts)
+        self._homes = self._homes_of(homes, keys)
+        if self._terms is not None:
+            parts = GroupParts(homes, self._desk.desk, followers=self._followers, failed=self._on_fault)
+            stage = GroupStage(campaign, self._terms, keys.receipts, self._homes, now_us)
+            self._served = ServedGroup(stage, parts)
 
-    def _homes(self, homes: Sequence[NotedHome], keys: Keys) -> list[PacketHome]:
+    def _homes_of(self, homes: Sequence[NotedHome], keys: Keys) -> list[PacketHome]:
         """Return the sets with lanes, though no claim takes one from here."""
         terms, now_us = self._around.terms, self._around.clock.now_us
         secret = keys.tickets.keys[keys.tickets.current]
@@ -123,38 +142,41 @@ class StackGroup:
         ]
 
     def _store_of(self, packet: str) -> Store:
-        return self.served.packets.home_of(packet).store
+        return home_among(self._homes, packet).store
 
     def serve_on(self, site: Site, keys: Keys) -> None:
         """Serve what senders ask, and what a packet is told to be."""
         tickets = TicketCheck(TicketVerifier(keys.tickets))
-        routes = self.served.routes
+        assert self._served is not None
+        routes = self._served.routes
         below = [one for one in routes.below() if not one[1].endswith(GRAB)]
         serve_at(site, self._campaign.id, tickets, routes.exact(), below)
 
     def start(self, parts: Parts) -> None:
         """Take up what was under way, hear of what gates opened, and end packets at their deadlines."""
-        self._desk.start(self.served, parts, "the payments file")
+        self._desk.start(self._served, parts, "the payments file")
         for set_id in self._stores:
             parts.add(f"packets of {set_id}", self._hear(set_id))
         parts.add("packets of sets made anew", again_whenever_anew(self._stores, self._reopen))
-        parts.add("renewing packets", self._renew())
+        if self._served is not None:
+            parts.add("renewing packets", self._renew(self._served))
 
     def readings(self) -> Iterator[Value]:
         """Yield how many packets were created and paid here."""
-        if (counter := self.served.counter) is not None:
+        if self._served is not None and (counter := self._served.counter) is not None:
             yield figures.PACKETS(counter.created, "created")
             yield figures.PACKETS(counter.paid, "paid")
 
     def amend(self, terms: GroupTerms) -> None:
         """Let these terms hold for packets that are created from now on."""
-        self._terms = terms
-        self.served.amend(terms)
+        if self._served is not None:
+            self._served.amend(terms)
 
-    async def _renew(self) -> None:
+    @staticmethod
+    async def _renew(served: ServedGroup) -> None:
         while True:
             await asyncio.sleep(1.0)
-            self.served.packets.renew()
+            served.packets.renew()
 
     async def _hear(self, set_id: str) -> None:
         """Write down, for ever, what the set's log has of packets that gates opened."""
@@ -206,16 +228,21 @@ class StackGroup:
     async def _open_each(self, booked: Sequence[Booked]) -> None:
         by_home: dict[PacketHome, list[Booked]] = {}
         for one in booked:
-            by_home.setdefault(self.served.packets.home_of(one.packet.id), []).append(one)
+            by_home.setdefault(home_among(self._homes, one.packet.id), []).append(one)
         opening: list[Awaitable[None]] = [
             home.store.open([home.terms(one.packet) for one in some]) for home, some in by_home.items()
         ]
         await asyncio.gather(*opening)
 
+    async def close(self) -> None:
+        """Let go of what was never opened."""
+        await self._close()
+
     async def stop(self) -> None:
         """End what was begun; the tasks of `start` were ended."""
         await self._desk.stop()
-        self.served.close()
+        if self._served is not None:
+            self._served.close()
         await self._close()
 
     async def _close(self) -> None:

@@ -33,7 +33,7 @@ from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.audience import Followers
 from redrush.ports.noted_pots import NotedStore
-from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, StoreUnavailable
+from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, Store, StoreUnavailable
 
 LIVE_MAX: Final = 65_536
 """Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
@@ -52,11 +52,21 @@ class PacketHome(msgspec.Struct, frozen=True):
     store: NotedStore
 
     def terms(self, packet: Packet) -> PotTerms:
-        """Return what a packet that was split is opened with: where gates share the set, they find it by its note."""
-        slots = Slots(0, packet.count)
-        if self.store.knows_all:
-            return PotTerms(packet.pot, slots)
-        return NotedTerms(packet.pot, slots, note=note_of(packet))
+        """Return what a packet that was split is opened with in this set."""
+        return terms_in(self.store, packet)
+
+
+def terms_in(store: Store, packet: Packet) -> PotTerms:
+    """Return what a packet that was split is opened with: where gates share the set, they find it by its note."""
+    slots = Slots(0, packet.count)
+    if store.knows_all:
+        return PotTerms(packet.pot, slots)
+    return NotedTerms(packet.pot, slots, note=note_of(packet))
+
+
+def home_among(homes: Sequence[PacketHome], packet: str) -> PacketHome:
+    """Return the set that a packet is at home in, the same in every process and for ever."""
+    return homes[zlib.crc32(packet.encode()) % len(homes)]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -207,8 +217,8 @@ class GroupPackets:
     # -- packets
 
     def home_of(self, packet: str) -> PacketHome:
-        """Return the set that a packet is at home in, the same at every gate and for ever."""
-        return self._homes[zlib.crc32(packet.encode()) % len(self._homes)]
+        """Return the set that a packet is at home in."""
+        return home_among(self._homes, packet)
 
     async def wake(self, packet: str) -> LivePacket | None:
         """Return the packet, live; None if there is none such, or it is not paid. Raises BookFailed and what stores
