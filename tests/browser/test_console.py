@@ -14,10 +14,13 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, Route, expect
 
 from redrush.api.accounts import Accounts
+from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
+from redrush.control.event import prepare_event
 from redrush.control.switch_log import entries_of
 from redrush.operate.drafts import Drafts
 from redrush.processes.loopback import free_port
+from redrush.wiring.clock import system_clock
 from tests.browser.axe import faults_of
 from tests.browser.chromium import close
 from tests.browser.visitor import DESKTOP, NETWORK, PATIENCE_MS, PHONE
@@ -28,7 +31,8 @@ pytestmark = pytest.mark.browser
 
 PAGES: Final = (
     "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/ledger", "/audit", "/proof", "/reports",
-    "/fleet", "/drills", "/story", "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
+    "/fleet", "/drills", "/story", "/people", "/me", "/payouts", "/bills", "/refund", "/checklist?round=r1",
+    "/drafts/first",
 )  # fmt: skip
 BOTH: Final = pytest.mark.parametrize(
     ("language", "size", "dark"), [("zh-CN", PHONE, True), ("en-GB", DESKTOP, False)], ids=["phone-zh", "desktop-en"]
@@ -36,15 +40,22 @@ BOTH: Final = pytest.mark.parametrize(
 
 
 class Console:
-    """A server and a console over it, each a process; people with passwords."""
+    """A server and a console over it, each a process; people with passwords. `serves`: there is a server."""
 
-    def __init__(self, directory: Path, text: str = TEXT + DRAW) -> None:
+    def __init__(self, directory: Path, text: str = TEXT + DRAW, *, serves: bool = True) -> None:
         self.data_dir = DataDir(directory / "d")
         self.file = directory / "c.toml"
         self.file.write_text(text, encoding="utf-8")
         self.port, self._control, self.gate = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = self._run("serve", str(self.file), "--port", self.gate, "--control-port", self._control)
+        self._processes: list[subprocess.Popen[str]] = []
+        if serves:
+            self._processes.append(
+                self._run("serve", str(self.file), "--port", self.gate, "--control-port", self._control)
+            )
+        else:
+            self.data_dir.create()
+            prepare_event(parse_campaign(text, str(self.file)), self.data_dir, system_clock().now_us)
         accounts = Accounts(self.data_dir.accounts)
         for name, role in PEOPLE.items():
             accounts.add(name, role, QUICK.hash(PASSWORD), 0)
@@ -60,7 +71,7 @@ class Console:
         self._console.wait()
 
     def stop(self) -> None:
-        for process in (self._console, self._server):
+        for process in (self._console, *self._processes):
             process.terminate()
             process.wait(30)
 

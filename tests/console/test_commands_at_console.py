@@ -15,7 +15,9 @@ import uvicorn
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Role
+from redrush.console.wording import in_chinese
 from redrush.control.switch_log import entries_of
+from redrush.errors import ConfigError
 from redrush.http.sockets import Reserved
 from redrush.operate.at_console import AtConsole
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -144,8 +146,14 @@ def test_a_campaign_comes_with_its_lists_is_shown_changed_and_ended(run: Run, re
     assert (seen.code, "add --yes" in seen.out) == (0, True), seen.err
     assert run("campaign", *olga, "change", file, "--yes", "--why", "a name").code == 0
     assert "another name" in run("campaign", *olga, "list").out
+    drafts = remote.world.desk.drafting.drafts
+    with pytest.raises(ConfigError, match=r'campaign "more" is served with guests\.txt of this draft') as kept:
+        drafts.remove("more")
+    assert in_chinese(str(kept.value)) != str(kept.value)
+    assert drafts.files("more")
     assert run("campaign", *olga, "end", "more", "--why", "no more").code == 2, "not without --yes"
     assert run("campaign", *olga, "end", "more", "--why", "no more", "--yes").code == 0
+    drafts.remove("more")
     noted = remote.world.data_dir.campaign_log.read_text().splitlines()
     assert {json.loads(line)["who"] for line in noted} == {"olga"}
     file.write_text(text.replace("guests.txt", "../guests.txt"))

@@ -36,6 +36,20 @@ def check_lists(path: Path, text: str, data_dir: DataDir) -> None:
             )
 
 
+def check_unused(directory: Path, data_dir: DataDir) -> None:
+    """ConfigError if a campaign of the data directory that was not ended reads a list that is in the directory of a
+    draft: its server reads it at the next start."""
+    for one in list_campaigns(data_dir):
+        if one["ended_at"] is not None:
+            continue
+        for path in _lists_of(DataDir(Path(one["directory"]))):
+            if path.parent == directory.resolve():
+                raise ConfigError(
+                    f'campaign "{one["campaign"]}" is served with {path.name} of this draft, and reads it at each '
+                    "start, so nothing was removed; end the campaign first"
+                )
+
+
 def _lists_of(data_dir: DataDir) -> Iterator[Path]:
     try:
         written = load_written(data_dir)

@@ -32,7 +32,7 @@ from redrush.errors import ConfigError, RedrushError
 from redrush.operate.checking import WARNING, check_campaign
 from redrush.operate.cloning import LIST_NAME, clone_of, copy_lists
 from redrush.operate.draft_form import set_value
-from redrush.operate.draft_lists import check_lists
+from redrush.operate.draft_lists import check_lists, check_unused
 
 DRAFTS_MAX: Final = 500
 FILES_MAX: Final = 50
@@ -189,6 +189,7 @@ class Drafts:
     def remove(self, name: str) -> None:
         """Remove a draft with its lists. ConfigError if there is none."""
         self.read(name)
+        check_unused(self.path(name).parent, self._data_dir)
         try:
             shutil.rmtree(self.path(name).parent)
         except OSError as fault:

@@ -15,6 +15,7 @@ from redrush import __version__
 from redrush.api.access import Actor
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
+from redrush.api.reports import FILES
 from redrush.api.schedules import ScheduleState
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339_s
@@ -32,6 +33,8 @@ FIRST: Final = campaign(lucky("spring-rush", "600.00", FIRST_PACKETS), id="sprin
 SECOND: Final = campaign(lucky("summer-rush", "200.00", PACKETS), id="summer")
 THIRD: Final = campaign(a_round("rush", "30.00", 30), id="autumn")
 CHUNK: Final = 50
+DAY_US: Final = 86_400_000_000
+REPORT_MAX_S: Final = 300
 SERVED_MAX_S: Final = 1.0
 
 
@@ -240,7 +243,9 @@ def test_a_campaign_that_is_ended_is_served_no_more(stack: RunningStack, directo
 
 
 @pytest.mark.soak
-def test_the_console_clones_one_serves_it_at_its_time_and_knows_every_process(stack: RunningStack) -> None:
+def test_the_console_clones_one_serves_it_at_its_time_and_reports_on_both(
+    stack: RunningStack,
+) -> None:
     asyncio.run(_at_the_console(stack))
     _wait_for(stack, "/v1/campaigns/winter/rounds/spring-rush", 200)
     told = stack.get(stack.port, "/v1/campaigns/winter/rounds/spring-rush").json
@@ -270,6 +275,15 @@ async def _at_the_console(stack: RunningStack) -> None:
     await desk.schedules.tick()
     (done,) = desk.schedules.all()
     assert (done.id, done.state, done.said) == (made.id, ScheduleState.ADDED, "")
+    desk.drills._now_us = lambda: desk.now_us() + DAY_US  # nothing is open then
+    for campaign_id in ("spring", "winter"):
+        await desk.reports.begin(olga, campaign_id, "to see")
+        async with asyncio.timeout(REPORT_MAX_S):
+            while desk.reports.running is not None:
+                await asyncio.sleep(0.2)
+        (report, *_) = desk.reports.told().reports
+        assert (report.campaign, report.by, report.said, report.holds) == (campaign_id, "olga", "", True), report
+        assert report.files == list(FILES)
     await desk.stop()
 
 
