@@ -99,6 +99,10 @@ def test_every_sentence_has_the_same_holes_in_both_languages() -> None:
             "coupons.csv：第 3 行是空的；第 9 行与第 2 行的码相同",
         ),
         ("users.txt:7: is no user id: longer than 512 bytes", "users.txt 第 7 行：不是用户标识：超过 512 字节"),
+        (
+            "users.txt: cannot be read: it is a pipe, not a file that is kept; save what it gives in one",
+            "users.txt：无法读取：它是管道，不是普通文件；请先把内容存成文件",
+        ),
         ("what nobody has put into Chinese", "what nobody has put into Chinese"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 LENGTH_MAX: Final = 1_000
 """Characters of a sentence with holes; a longer one is said as it came."""
-SAID_TOO: Final = frozenset({"state", "doing", "verb", "role", "fault"})
+SAID_TOO: Final = frozenset({"state", "doing", "verb", "role", "fault", "sort"})
 """Holes for words of ours. All others are names that somebody has given, and stay as they are."""
 _HOLE: Final = re.compile(r"\{(\w+)\}")
 
