@@ -38,3 +38,10 @@ class OwnTime:
         """Seconds."""
         passed_s = time.monotonic() - self._began_s
         return passed_s - sum(waited_s(pid) - before_s for pid, before_s in self._waited_s.items())
+
+
+def until_no_midnight_is_near() -> None:
+    """Return when no day ends within a minute, whatever the zone: for what has to be of one day."""
+    left_s = 3_600 - time.time() % 3_600
+    if left_s < PATIENCE_S:
+        time.sleep(left_s)

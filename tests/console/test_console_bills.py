@@ -26,6 +26,7 @@ from tests.campaigns import OFF, a_round, campaign
 from tests.conftest import Databases
 from tests.console.console_world import World, get, post, with_server, without_server
 from tests.console.test_console_proving import win
+from tests.patience import until_no_midnight_is_near
 
 PAYOUT: Final = '[payout]\nprovider = "bank"\npolicy = "auto"\n'
 TEXT: Final = campaign(a_round("r1", "100.00", 1_000), tables=OFF + PAYOUT)
@@ -89,6 +90,7 @@ async def compared(world: World, number: str) -> None:
 
 
 async def test_what_differs_from_a_provider_s_bill_is_named_with_what_to_do(tmp_path: Path) -> None:
+    until_no_midnight_is_near()
     async with without_server(tmp_path, TEXT) as world:
         with closing(SqliteBillBook.open_path(world.data_dir.payments)) as book:
             number = moved_here_alone(book)
@@ -101,6 +103,7 @@ async def test_what_differs_from_a_provider_s_bill_is_named_with_what_to_do(tmp_
 
 
 async def test_a_deployment_names_its_payments_file_itself(tmp_path: Path, databases: Databases) -> None:
+    until_no_midnight_is_near()
     dsn = databases.fresh()
     async with without_server(tmp_path, TEXT) as made, a_bank(tmp_path):
         (tmp_path / "records.dsn").write_text(dsn)
@@ -141,6 +144,7 @@ def bought(book: BillBook, bank: Bank, source: str, amount_minor: int) -> None:
 async def test_fees_that_a_bill_alone_tells_are_written_down_once_if_they_are_those_that_were_seen(
     tmp_path: Path,
 ) -> None:
+    until_no_midnight_is_near()
     bank, today = Bank(), beijing.text_of(now_us())[:10]
     async with (
         without_server(tmp_path / "d", TEXT) as world,
