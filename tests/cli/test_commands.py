@@ -458,7 +458,13 @@ def test_the_command_can_be_run_by_another_process(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def event(run: Run, campaign: Path) -> Path:
+def before_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day before the first round of the sample, whatever year it is."""
+    monkeypatch.setattr("time.time_ns", lambda: (OPENS_US - 86_400_000_000) * 1_000)
+
+
+@pytest.fixture
+def event(run: Run, campaign: Path, before_the_opening: None) -> Path:
     """The directory `d` of an event whose last round, r21, closes at 2027-02-06T13:01:00Z."""
     assert run("seal", campaign, "--data", "d").code == 0
     return Path("d")
@@ -658,6 +664,7 @@ def test_init_writes_a_deployment_that_check_finds_fine(run: Run) -> None:
     assert (found["ok"], [spec["id"] for spec in found["sets"]]) == (True, ["s1", "s2"])
 
 
+@pytest.mark.usefixtures("before_the_opening")
 def test_a_campaign_is_sealed_once_for_all_machines(run: Run, campaign: Path) -> None:
     sealed = run("seal", campaign, "--data", "d")
     assert (sealed.code, sealed.err) == (0, "")
