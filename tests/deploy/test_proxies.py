@@ -567,7 +567,7 @@ def _status_of(said: bytes) -> int:
 
 def test_who_asks_for_what_is_not_there_shuts_nobody_out(proxy: Proxy, tmp_path: Path) -> None:
     """Through gates that have a limit by address: what is counted is whoever asked, and not the proxy for everybody."""
-    limits = '[limits]\naddress_per_second = 2\naddress_burst = 4\ntrusted_proxies = ["127.0.0.0/8"]\n'
+    limits = '[limits]\naddress_per_second = 0.02\naddress_burst = 4\ntrusted_proxies = ["127.0.0.0/8"]\n'
     changes = [("10.0.0.0/24", "127.0.0.0/24")]
     with ExitStack() as stack:
         gates, data = stack.enter_context(serving(tmp_path, 3, limits))
