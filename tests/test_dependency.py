@@ -64,8 +64,13 @@ async def test_so_many_are_served_at_once_so_many_wait_and_the_next_is_refused_a
     assert (bulkhead.under_way, bulkhead.waiting, bulkhead.refused[Unanswered.FULL]) == (0, 0, 2)
 
 
-async def test_who_is_not_answered_in_time_is_late_and_who_only_waited_found_it_full() -> None:
-    wallet, bulkhead = Wallet(), Bulkhead("wallet", IMPATIENT)
+async def test_who_is_not_answered_in_time_is_late_and_who_only_waited_found_it_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever waited has little time left, however far apart a busy machine has let them ask."""
+    share = Share(at_once_max=2, waiting_max=3, deadline_s=0.5)
+    monkeypatch.setattr("redrush.dependency.BEGINS_WITH_S", 0.4)
+    wallet, bulkhead = Wallet(), Bulkhead("wallet", share)
     said = await asyncio.gather(*(bulkhead.ask(wallet.pay) for _ in range(5)))
     assert sorted(said) == [Unanswered.FULL] * 3 + [Unanswered.LATE] * 2
     assert (wallet.at_once, bulkhead.under_way, bulkhead.waiting) == (0, 0, 0)

@@ -58,6 +58,10 @@ class Argument:
         self.settings: dict[str, Any] = {"help": help, "metavar": metavar}
 
 
+HELP_NAMES: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""Of every command by itself: click keeps the names that a command first had, and without a group those lack `-h`."""
+
+
 class _Command(click.Command):
     """A command whose wrong usage is told as its own: click's parser does not say whose a missing value is."""
 
@@ -73,7 +77,7 @@ class Group(_Command, click.Group):
     """Commands under one name. Without one of them it says which there are, `sections` of them under their headings."""
 
     def __init__(self, help: str | None = None, sections: Mapping[str, Sequence[str]] = {}) -> None:  # noqa: A002 - as click calls it
-        super().__init__(help=help, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+        super().__init__(help=help, no_args_is_help=True, context_settings=HELP_NAMES)
         self._sections = sections
 
     def command(  # type: ignore[override]  # what click's decorators say about a function, its annotations do
@@ -85,6 +89,7 @@ class Group(_Command, click.Group):
             called = name or function.__name__.replace("_", "-")
             settings.setdefault("help", inspect.cleandoc(function.__doc__ or ""))
             params, run = _declared(function)
+            settings["context_settings"] = HELP_NAMES | settings.get("context_settings", {})
             self.add_command(_Command(called, params=params, callback=run, **settings))
             return function
 
