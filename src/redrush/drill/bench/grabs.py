@@ -5,6 +5,8 @@ grants on the disk (or in Redis) are counted: as many as were answered, and at m
 
 Figures are CPU time of a grab: against nginx that of the gate alone, which records later; against nginx + Lua + Redis
 that of both its servers, and ours with all that a grab causes: the run is over when the last grant is in the records.
+A run begins when the grants of its warm-up are recorded: in the pause between the two the recorder would begin with
+them, and its work stand in the gate's figure.
 """
 
 import shutil
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from redrush.core.nobody import ignore
 from redrush.drill.bench.browser import Heads
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import (
@@ -88,9 +91,9 @@ def grab(setup: Setup, prepared: Prepared, server: Server, heads: Heads = Heads.
     event = copy_of(prepared.event, directory)
     try:
         with server(event, setup.cores) as target:
-            answered, run = rush(setup, prepared, target, heads)
+            answered, run = rush(setup, prepared, target, heads, between=_record)
             if recorded:
-                run = _with_recording(target, run, answered)
+                run = _with_recording(target, run)
             target.child.kill()
         check_granted(answered, granted(event))
     finally:
@@ -98,18 +101,20 @@ def grab(setup: Setup, prepared: Prepared, server: Server, heads: Heads = Heads.
     return run
 
 
-def _with_recording(target: Target, run: Run, grants: int) -> Run:
-    """Wait until the server has nothing to do any more; return the run with a grant's share in the CPU time of that.
+def _with_recording(target: Target, run: Run) -> Run:
+    """Wait for the records; return the run with a grab's share in the CPU time of that."""
+    extra_us = _record(target) / 1e3 / run.summary.requests
+    return msgspec.structs.replace(run, server_cpu_us=run.server_cpu_us + extra_us)
 
-    `grants`: of the warm-up too, for a recorder that rests in a rush has them all before it.
-    """
+
+def _record(target: Target) -> int:
+    """Wait until the server has nothing to do any more; return the CPU time that it took until then, in nanoseconds."""
     began_ns, began_s = target.cpu_ns(), time.monotonic()
     while time.monotonic() < began_s + RECORDING_MAX_S:
         before_ns = target.cpu_ns()
         time.sleep(QUIET_S)
         if target.cpu_ns() - before_ns < QUIET_SHARE * QUIET_S * 1e9:
-            extra_us = (before_ns - began_ns) / 1e3 / grants
-            return msgspec.structs.replace(run, server_cpu_us=run.server_cpu_us + extra_us)
+            return before_ns - began_ns
     raise ProcessFailed(f"the records were not complete {RECORDING_MAX_S:g} s after the last grab")
 
 
@@ -130,8 +135,15 @@ def _ask_nginx(setup: Setup, prepared: Prepared, heads: Heads) -> Run:
         return rush(setup, prepared, target, heads)[1]
 
 
-def rush(setup: Setup, prepared: Prepared, target: Target, kind: Heads = Heads.OWN) -> tuple[int, Run]:
-    """Let the crowd grab; return how many requests were answered, warm-up included, and the run."""
+def rush(
+    setup: Setup,
+    prepared: Prepared,
+    target: Target,
+    kind: Heads = Heads.OWN,
+    between: Callable[[Target], object] = ignore,
+) -> tuple[int, Run]:
+    """Let the crowd grab; return how many requests were answered, warm-up included, and the run. `between` is called
+    after the warm-up."""
     heads = write_heads(setup.scratch / "heads", target.port, heads=kind)
     load = Load(
         port=target.port,
@@ -142,6 +154,7 @@ def rush(setup: Setup, prepared: Prepared, target: Target, kind: Heads = Heads.O
         heads=heads,
     )
     warm = setup.load(target, load)
+    between(target)
     run = setup.load(target, msgspec.structs.replace(load, seconds=setup.seconds, tickets=prepared.tickets))
     if run.summary.exhausted:
         raise ProcessFailed(f"more than {GRABS_PER_SECOND_MAX:,} grabs/s: GRABS_PER_SECOND_MAX is too small here")
