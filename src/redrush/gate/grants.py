@@ -17,8 +17,9 @@ CodesOf = Callable[[str, int], str]
 """Returns the code at a place of the list of a pot."""
 
 
-class _AmountTexts(dict[int, str]):
-    """What a grant says of its amount, by minor units; made when it is first asked for."""
+class _AmountTexts(dict[int, tuple[str, str]]):
+    """What a grant says of its amount, and the digits that its receipt has, by minor units; made when it is first asked
+    for."""
 
     __slots__ = ("_currency",)
 
@@ -26,11 +27,11 @@ class _AmountTexts(dict[int, str]):
         super().__init__()
         self._currency = currency
 
-    def __missing__(self, minor: int) -> str:
+    def __missing__(self, minor: int) -> tuple[str, str]:
         if len(self) >= AMOUNTS_REMEMBERED_MAX:
             self.clear()
-        text = self[minor] = f',"amount":"{format_amount(minor, self._currency)}'
-        return text
+        texts = self[minor] = f',"amount":"{format_amount(minor, self._currency)}', str(minor)
+        return texts
 
 
 class GrantWriter:
@@ -65,11 +66,11 @@ class GrantWriter:
         """Return the grant of `slot` to `user` at `at_us` (µs since the epoch) as a JSON object."""
         if at_us != self._at_us:
             self._at_us, self._granted_at = at_us, f'{self._currency}{rfc3339(at_us)}","receipt":"'
-        amount_minor = self._amounts[slot]
+        told, minor = self._amount_texts[self._amounts[slot]]
         number = str(slot)
         return (
-            f"{self._id_prefix}{number}{self._round}{number}{self._amount_texts[amount_minor]}{self._granted_at}"
-            f'{self._sign(slot, amount_minor, user, at_us)}"}}'
+            f"{self._id_prefix}{number}{self._round}{number}{told}{self._granted_at}"
+            f'{self._sign(number, minor, user, at_us)}"}}'
         )
 
     def _write_holding(self, user: str, slot: int, at_us: int) -> str:

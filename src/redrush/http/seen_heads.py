@@ -127,11 +127,12 @@ class SeenHeads:
         A ticket that comes first is not looked at: whoever verifies it knows more of it than that it is text.
         """
         start = self._ticket_at
-        if data[start - len(TICKET_MARK) : start] != TICKET_MARK:
-            self._ticket_at = start = data.find(TICKET_MARK) + len(TICKET_MARK)
         place = self._to_ticket.get(data[:start])
         if place is None:
-            place, start = self._to_another, 0
+            self._ticket_at = start = data.find(TICKET_MARK) + len(TICKET_MARK)
+            place = self._to_ticket.get(data[:start])
+            if place is None:
+                place, start = self._to_another, 0
         values: list[bytes] = []
         end = start + place.width
         while True:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrush.core.identity.tickets import (
+    FRONTS_MAX,
     KEY_ID_PATTERN,
     TICKET_BYTES_MAX,
     Admission,
@@ -22,6 +23,7 @@ from tests.core.identity.any_user import NAMES, USERS
 RING = KeyRing("k1", {"k1": b"t" * 32})
 VERIFIER = TicketVerifier(RING)
 TICKET = sign_ticket(RING, "alice.2@x-y_z", 1_800_000_000).encode()
+assert VERIFIER.verify(TICKET) is not None, "from now on it knows the front of such tickets"
 KEY_IDS = st.from_regex(KEY_ID_PATTERN, fullmatch=True)
 
 
@@ -35,6 +37,13 @@ def test_a_ticket_states_what_was_signed_and_has_a_bounded_length(
     assert len(ticket) <= TICKET_BYTES_MAX
 
 
+def _verify(ticket: bytes) -> Ticket | None:
+    """Return what a ticket states, to a verifier that knows such a front and to one that never met any."""
+    found = VERIFIER.verify(ticket)
+    assert TicketVerifier(RING).verify(ticket) == found
+    return found
+
+
 def _changed() -> Iterator[bytes]:
     for at in range(len(TICKET)):
         for value in (0, 10, 13, 32, 45, 46, 48, 70, 102, 126, 127, 128, 255, TICKET[at] ^ 1, TICKET[at] ^ 0x20):
@@ -45,29 +54,50 @@ def _changed() -> Iterator[bytes]:
 
 def test_a_ticket_with_any_byte_changed_left_out_or_doubled_is_none() -> None:
     for changed in _changed():
-        assert changed == TICKET or VERIFIER.verify(changed) is None, changed
+        assert changed == TICKET or _verify(changed) is None, changed
 
 
 def test_a_ticket_cut_at_any_length_is_none() -> None:
     for size in range(len(TICKET)):
-        assert VERIFIER.verify(TICKET[:size]) is None
-        assert VERIFIER.verify(TICKET[size + 1 :]) is None
+        assert _verify(TICKET[:size]) is None
+        assert _verify(TICKET[size + 1 :]) is None
 
 
 @pytest.mark.parametrize("more", [b"0", b".", b" ", b"\n", b"\x00", b"\xff", b"." + TICKET, TICKET])
 def test_a_ticket_with_something_before_or_behind_it_is_none(more: bytes) -> None:
-    assert VERIFIER.verify(TICKET + more) is None
-    assert VERIFIER.verify(more + TICKET) is None
+    assert _verify(TICKET + more) is None
+    assert _verify(more + TICKET) is None
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_verifier_fail(ticket: bytes) -> None:
-    assert VERIFIER.verify(ticket) is None
+    assert _verify(ticket) is None
 
 
 @given(st.lists(st.sampled_from([b"k1", b".", b"", b"ff", b"alice", b"0" * 32, b"-", b"_"]), max_size=9))
 def test_no_arrangement_of_its_parts_is_a_ticket(parts: list[bytes]) -> None:
-    assert VERIFIER.verify(b"".join(parts)) is None
+    assert _verify(b"".join(parts)) is None
+
+
+@given(st.lists(USERS, min_size=2), st.sampled_from([1_800_000_000, 1_800_000_001, 15]), st.booleans())
+def test_tickets_with_a_front_that_came_before_state_what_was_signed(
+    users: list[str], expires_s: int, proven: bool
+) -> None:
+    verifier = TicketVerifier(RING)
+    for user in users:
+        ticket = sign_ticket(RING, user, expires_s, proven=proven).encode()
+        assert verifier.verify(ticket) == Ticket(user, expires_s)
+        assert verifier.verify(ticket.replace(b".", b"", 1)) is None
+        assert verifier.verify(ticket[:-1]) is None
+
+
+def test_fronts_are_forgotten_when_they_are_too_many() -> None:
+    verifier = TicketVerifier(RING)
+    tickets = [sign_ticket(RING, "ann", expires_s).encode() for expires_s in range(1, FRONTS_MAX + 100)]
+    for expires_s, ticket in enumerate(tickets, 1):
+        assert verifier.verify(ticket) == Ticket("ann", expires_s)
+        assert len(verifier._fronts) <= FRONTS_MAX
+    assert verifier.verify(tickets[0]) == Ticket("ann", 1)
 
 
 def test_another_key_or_an_unknown_key_id_verifies_nothing() -> None:
@@ -81,7 +111,7 @@ def test_after_a_rotation_the_new_key_signs_and_the_old_one_still_verifies() -> 
     assert new.startswith("k2.")
     assert TicketVerifier(rotated).verify(TICKET) == Ticket("alice.2@x-y_z", 1_800_000_000)
     assert TicketVerifier(rotated).verify(new.encode()) == Ticket("alice", 5)
-    assert VERIFIER.verify(new.encode()) is None
+    assert _verify(new.encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -101,13 +131,13 @@ def test_a_ticket_is_ascii_whoever_it_is_for_and_plain_ids_stand_in_it_as_they_a
 
 def test_a_ticket_states_the_normal_form_of_an_id() -> None:
     ticket = sign_ticket(RING, "Jose\u0301", 255)
-    assert VERIFIER.verify(ticket.encode()) == Ticket("Jos\u00e9", 255)
+    assert _verify(ticket.encode()) == Ticket("Jos\u00e9", 255)
 
 
 def test_tickets_of_earlier_releases_are_still_good() -> None:
     plain = b"k1.6b49d200.alice.2@x-y_z.363017776f5f368fe54ff33914cfd1f0"
     proven = b"k1+.6b49d200.alice.2@x-y_z.9e5d07fba0b920784dcad8bcea7856ce"
-    assert VERIFIER.verify(plain) == VERIFIER.verify(proven) == Ticket("alice.2@x-y_z", 1_800_000_000)
+    assert _verify(plain) == _verify(proven) == Ticket("alice.2@x-y_z", 1_800_000_000)
 
 
 @pytest.mark.parametrize("key_id", ["", "a.b", "a~b", "a" * 17, "é", "a b", "k1\n"])

@@ -21,15 +21,29 @@ class Writer(Protocol):
         """Return the grant as JSON, ASCII alone."""
 
 
+class _Fronts(dict[int, str]):
+    """What stands before the grant in the answer to a new winner, by the length of the grant: there are few lengths."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, head: str) -> None:
+        super().__init__()
+        self._head = head
+
+    def __missing__(self, length: int) -> str:
+        front = self[length] = f"{self._head}{_AROUND_NEW + length}\r\n\r\n{_GRANTED}"
+        return front
+
+
 class GrantedAnswers:
     """The answers of one round's winners. `renew` it before the first one, and every second."""
 
-    __slots__ = ("_head_text", "head", "repeats", "write")
+    __slots__ = ("_fronts", "head", "repeats", "write")
 
     def __init__(self, writer: Writer) -> None:
         self.repeats: dict[str, bytes] = {}
         """What follows the head of a repeated answer, by user, of those that have asked again."""
-        self._head_text = ""
+        self._fronts = _Fronts("")
         self.head = b""
         """What such an answer begins with, up to the name of the content's length."""
         self.write = writer.write
@@ -37,13 +51,14 @@ class GrantedAnswers:
 
     def renew(self, head: str) -> None:
         """Let answers have these header lines from now on; the date is among them."""
-        self._head_text = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: "
-        self.head = self._head_text.encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: "
+        self._fronts = _Fronts(head)
+        self.head = head.encode()
 
     def forget(self) -> None:
         """Keep nothing in memory: the round sleeps."""
         self.repeats.clear()
-        self._head_text, self.head = "", b""
+        self._fronts, self.head = _Fronts(""), b""
 
     def answer(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to a claim that was decided just now."""
@@ -51,7 +66,7 @@ class GrantedAnswers:
             return self.head + self._rest(user, claimed, _REPEAT)
         # As `_rest` does, in one piece: every winner is answered here.
         grant = self.write(user, claimed.slot, claimed.at_us)
-        return f"{self._head_text}{_AROUND_NEW + len(grant)}\r\n\r\n{_GRANTED}{grant}{_NEW}".encode()
+        return f"{self._fronts[len(grant)]}{grant}{_NEW}".encode()
 
     def repeat(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to somebody who has won before, and remember it."""
