@@ -13,10 +13,28 @@ from threading import Thread
 import msgspec
 import pytest
 
-from redrush.drill.bench.browser import OWN_MARK, TICKET_MARK, Heads, ask, grab_heads, grab_request
+from redrush.drill.bench.browser import (
+    OWN_MARK,
+    PACKET_PATH,
+    TICKET_MARK,
+    Heads,
+    ask,
+    grab_heads,
+    grab_path,
+    grab_request,
+)
 from redrush.drill.bench.peers import nginx_lua_redis, nginx_return, redis_granted
 from redrush.drill.bench.tools import Found, Tool, find_tools
-from redrush.drill.bench.wrk import Load, Mode, Summary, parse_summary, run_wrk, write_heads, write_tickets
+from redrush.drill.bench.wrk import (
+    Load,
+    Mode,
+    Summary,
+    parse_summary,
+    run_wrk,
+    write_heads,
+    write_heads_to,
+    write_tickets,
+)
 from redrush.processes.failure import ProcessFailed
 from redrush.processes.pinned import Child, Cores, choose_cores
 
@@ -68,7 +86,7 @@ def test_a_request_has_the_header_block_of_a_browser() -> None:
 
 
 def test_heads_share_the_requests_evenly_among_rounds() -> None:
-    heads = grab_heads(8080, tuple(f"r{k}" for k in range(10)))
+    heads = grab_heads(8080, tuple(grab_path(f"r{k}") for k in range(10)))
     assert Counter(head.split(" ", 2)[1] for head in heads) == {f"/v1/rounds/r{k}/grab": 1 for k in range(10)}
     assert all(head.count(TICKET_MARK) == 1 for head in heads)
 
@@ -85,8 +103,8 @@ def test_heads_of_their_own_have_a_body_and_two_numbers_and_known_ones_neither(k
         assert f"Content-Length: {len(body)}\r\n" in f"{head}\r\n"
 
 
-@pytest.mark.peers
-def test_no_two_requests_carry_the_same_number(found: Found, cores: Cores, tmp_path: Path) -> None:
+def heard_by_a_server(found: Found, cores: Cores, tmp_path: Path, lines: list[str], path: str) -> list[bytes]:
+    """Return the requests with a body that wrk makes of these lines, but its first, and the last, which is cut off."""
     seen: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -106,15 +124,32 @@ def test_no_two_requests_carry_the_same_number(found: Found, cores: Cores, tmp_p
             connections=1,
             seconds=5,
             mode=Mode.ONCE,
-            tickets=write_tickets(tmp_path / "tickets", tickets(300)),
-            heads=write_heads(tmp_path / "heads", port),
+            tickets=write_tickets(tmp_path / "tickets", lines),
+            heads=write_heads_to(tmp_path / "heads", port, (path,)),
         )
         run_wrk(found.path(Tool.WRK), load, core=cores.load, server=Nobody(), log=tmp_path / "log")
-    requests = [data for data in seen if b"X-Request-Id: " in data][1:-1]  # the first is wrk's own, the last is cut off
+    return [data for data in seen if b"X-Request-Id: " in data][1:-1]
+
+
+@pytest.mark.peers
+def test_no_two_requests_carry_the_same_number(found: Found, cores: Cores, tmp_path: Path) -> None:
+    requests = heard_by_a_server(found, cores, tmp_path, tickets(300), grab_path("rush"))
     numbers = [data.partition(b"X-Request-Id: ")[2][:25] for data in requests]
     assert len(set(numbers)) == len(numbers) >= 290
     assert all(data.count(number[9:]) == 2 for data, number in zip(requests, numbers, strict=True))
     assert all(data.endswith(b"\r\n\r\n{}") for data in requests)
+
+
+@pytest.mark.peers
+def test_each_ticket_asks_for_what_it_is_used_for(found: Found, cores: Cores, tmp_path: Path) -> None:
+    wanted = {ticket: f"{number:032x}" for number, ticket in enumerate(tickets(300))}
+    lines = [f"{ticket}\t{packet}" for ticket, packet in wanted.items()]
+    requests = heard_by_a_server(found, cores, tmp_path, lines, PACKET_PATH)
+    asked = {
+        data.partition(b"Bearer ")[2].partition(b"\r")[0].decode(): data.split(b" ", 2)[1].decode() for data in requests
+    }
+    assert len(asked) >= 290
+    assert all(path == f"/v1/packets/{wanted[ticket]}/grab" for ticket, path in asked.items())
 
 
 class Nobody:

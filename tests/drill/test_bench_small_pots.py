@@ -1,22 +1,14 @@
-"""The measurement of small pots, with few of them."""
+"""The measurement of small pots: who asks for which."""
 
-import asyncio
-from pathlib import Path
-
-import pytest
+from collections import Counter
 
 from redrush.drill.bench.run import MEASUREMENTS
-from redrush.drill.bench.small_pots import SMALL_POTS, STORES, batches_of, claims_per_s, terms_of
+from redrush.drill.bench.small_pots import SLOTS, SMALL_POTS, packets_of, uses_of
 
 
-@pytest.mark.parametrize("name", STORES)
-@pytest.mark.parametrize("kind", ["big", "small"])
-def test_every_claim_is_granted_on_every_store(name: str, kind: str, tmp_path: Path) -> None:
-    assert asyncio.run(claims_per_s(STORES[name], tmp_path, kind, 300, 2_000)) > 0
-
-
-def test_both_kinds_are_asked_for_as_many_slots_by_as_many_users() -> None:
-    big, small = (batches_of(terms_of(kind, 50), 500) for kind in ("big", "small"))
-    assert [[claim.user for claim in batch] for batch in big] == [[claim.user for claim in batch] for batch in small]
-    assert {claim.pot for batch in small for claim in batch} == {terms.pot for terms in terms_of("small", 50)}
+def test_nobody_asks_for_more_than_a_packet_has_and_every_packet_is_asked_for() -> None:
+    packets = packets_of(50)
+    used = Counter(uses_of(50, 50 * SLOTS))
+    assert used == {packet.id: packet.count for packet in packets}
+    assert uses_of(50, 100) == uses_of(50, 100)
     assert SMALL_POTS in MEASUREMENTS

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from redrush.processes.failure import ProcessFailed
 
 TICKET_MARK = "@TICKET@"
+USE_MARK = "@USE@"
+"""Where in a path the id goes that a ticket is used for, as the file of tickets says it."""
 OWN_MARK = "@OWN_HEX_DIGITS@"
 """Where digits stand that are another request's each time: as many as the mark has letters."""
 
@@ -28,7 +30,7 @@ ANSWER_BYTES_MAX = 65_536
 EXCHANGE_DEADLINE_S = 10.0
 
 _HEAD = (
-    "POST /v1/rounds/{round_id}/grab HTTP/1.1\r\n"
+    "POST {path} HTTP/1.1\r\n"
     "Host: 127.0.0.1:{port}\r\n"
     "Connection: keep-alive\r\n"
     "{length}"
@@ -40,7 +42,7 @@ _HEAD = (
     "User-Agent: Mozilla/5.0 (Linux; Android {android}; K) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/{version}.0.0.0 Mobile Safari/537.36\r\n"
     "Origin: http://127.0.0.1:{port}\r\n"
-    "Referer: http://127.0.0.1:{port}/rush/{round_id}\r\n"
+    "Referer: http://127.0.0.1:{port}/\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n{own}\r\n{body}"
 )
@@ -64,17 +66,24 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def grab_heads(port: int, round_ids: tuple[str, ...] = ("rush",), heads: Heads = Heads.OWN) -> list[str]:
-    """Return requests, one per browser, taking turns through the rounds; `TICKET_MARK` is where a ticket goes, and
+def grab_path(round_id: str) -> str:
+    """Return the path of a grab of a round."""
+    return f"/v1/rounds/{round_id}/grab"
+
+
+PACKET_PATH = f"/v1/packets/{USE_MARK}/grab"
+"""The path of a grab of whichever packet between people."""
+
+
+def grab_heads(port: int, paths: tuple[str, ...] = (grab_path("rush"),), heads: Heads = Heads.OWN) -> list[str]:
+    """Return requests, one per browser, taking turns through the paths; `TICKET_MARK` is where a ticket goes, and
     `OWN_MARK` where digits go that no other request has.
 
-    There are 16 browsers, or as many as there are rounds, so that every round gets the same share of the requests.
+    There are 16 browsers, or as many as there are paths, so that every path gets the same share of the requests.
     """
-    count = len(_BROWSERS) if len(round_ids) == 1 else len(round_ids)
+    count = len(_BROWSERS) if len(paths) == 1 else len(paths)
     return [
-        _HEAD.format(
-            port=port, round_id=round_ids[k % len(round_ids)], version=version, android=android, **_PARTS[heads]
-        )
+        _HEAD.format(port=port, path=paths[k % len(paths)], version=version, android=android, **_PARTS[heads])
         for k in range(count)
         for version, android in (_BROWSERS[k % len(_BROWSERS)],)
     ]
@@ -82,7 +91,7 @@ def grab_heads(port: int, round_ids: tuple[str, ...] = ("rush",), heads: Heads =
 
 def grab_request(port: int, ticket: str, round_id: str = "rush") -> bytes:
     """Return the bytes of one grab."""
-    text = grab_heads(port, (round_id,))[0].replace(TICKET_MARK, ticket)
+    text = grab_heads(port, (grab_path(round_id),))[0].replace(TICKET_MARK, ticket)
     return text.replace(OWN_MARK, "0" * len(OWN_MARK)).encode("ascii")
 
 

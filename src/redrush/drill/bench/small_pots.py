@@ -1,124 +1,206 @@
-"""Claims on very many small pots at random, beside as many on one big pot: calls of a store alone, no gate before it.
+"""Grabs from very many small pots at random, beside as many from one big pot, through the same gate.
 
-What a gate costs for each claim is the same for both, so grabs through one are nearer to each other than these figures.
+The small pots are packets between people, as they lie open: nobody has asked for them yet. Each request is another
+user's, for a packet drawn by lot; so in the beginning nearly every request wakes a packet, and later some still do.
 """
 
 import asyncio
-import itertools
 import random
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from redrush.core.rush.campaign import Slots
-from redrush.drill.bench.figures import Better, Figure, Unit, pairwise, turns
-from redrush.drill.bench.measuring import Measured, Measurement, Setup
-from redrush.ports.store import Claim, Claimed, PotTerms, Store
+import msgspec
+
+from redrush.core.rush.campaign import Kind, Slots
+from redrush.core.rush.group import Packet
+from redrush.core.rush.packet_note import note_of
+from redrush.drill.bench.browser import PACKET_PATH, grab_path
+from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
+from redrush.drill.bench.grabs import CONNECTIONS, check_granted
+from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, cpu_us, in_turns, rates
+from redrush.drill.bench.sets import Sets, serve_sets
+from redrush.drill.bench.subject import CAMPAIGN, Event, RoundPlan, copy_of, granted, issue, make_event, serve
+from redrush.drill.bench.tools import Tool
+from redrush.drill.bench.wrk import Load, Mode, Run, write_heads_to, write_tickets
+from redrush.ports.packets import Booked, Stage
+from redrush.ports.store import NotedTerms, PotTerms
 from redrush.processes.failure import ProcessFailed
-from redrush.processes.valkey_server import ValkeyServer
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import Target
+from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.stores.sqlite import SqliteStore
-from redrush.stores.valkey import ValkeyStore, establish_set
+from redrush.stores.valkey import ValkeyStore
 
 POTS: Final = 100_000
 SLOTS: Final = 10
-CLAIMS: Final = 100_000
-BATCH_CLAIMS: Final = 256
-UNDER_WAY: Final = 2
-"""Batches on their way at a time, as a gate has to a set that others share."""
+GRABS_PER_SECOND_MAX: Final = 100_000
+"""Tickets prepared per second of load. Running out of them fails the run."""
+OPENED_AT_ONCE: Final = 10_000
 SEED: Final = 7
-AT_US: Final = 1_800_000_000_000_000
+BIG: Final = "one big pot"
+SMALL: Final = f"{POTS:,} pots of {SLOTS}"
+PATHS: Final = {BIG: grab_path("rush"), SMALL: PACKET_PATH}
 
-OpenStore = Callable[[Path], AbstractAsyncContextManager[Store]]
+
+class Prepared(msgspec.Struct, frozen=True):
+    """An event with all its pots open, the packets among them, and the tickets for a warm-up and a run."""
+
+    event: Event
+    packets: tuple[Packet, ...]
+    warm_up: Path
+    tickets: Path
 
 
-@asynccontextmanager
-async def _sqlite(directory: Path) -> AsyncIterator[Store]:
-    store = await SqliteStore.open_path(directory / "journal.db")
+def packets_of(count: int) -> tuple[Packet, ...]:
+    """Return so many packets, paid and split."""
+    now_us = time.time_ns() // 1_000
+    return tuple(
+        Packet(
+            id=f"{number:032x}", sender="sender", kind=Kind.EQUAL, total_minor=100 * SLOTS, count=SLOTS,
+            amounts=(100,) * SLOTS, created_us=now_us, paid_us=now_us, closes_us=now_us + 86_400_000_000,
+        )
+        for number in range(count)
+    )  # fmt: skip
+
+
+def uses_of(packets: int, count: int) -> list[str]:
+    """Return for each of so many requests the id of its packet: by lot, repeatable, and none beyond its slots."""
+    places = random.Random(SEED).sample(range(packets * SLOTS), count)  # noqa: S311 - repeatable
+    return [f"{place // SLOTS:032x}" for place in places]
+
+
+def prepare(setup: Setup, pots: int = POTS) -> Prepared:
+    """Seal an event, open packets in its data directory, and write down who asks for which."""
+    warm = WARM_UP_SECONDS * GRABS_PER_SECOND_MAX
+    count = min(pots * SLOTS, warm + setup.seconds * GRABS_PER_SECOND_MAX)
+    setup.tell(f"small-pots: preparing {count:,} users and {pots:,} packets")
+    event = make_event(setup.scratch / "event", [RoundPlan(packets=pots * SLOTS)], group=True)
+    packets = packets_of(pots)
+    asyncio.run(_open_embedded(event, packets))
+    tickets = issue(event, [f"user{number:07d}" for number in range(count)])
+    lines = [f"{ticket}\t{packet}" for ticket, packet in zip(tickets, uses_of(pots, count), strict=True)]
+    return Prepared(
+        event,
+        packets,
+        write_tickets(setup.scratch / "warm-up", lines[:warm]),
+        write_tickets(setup.scratch / "tickets", lines[warm:]),
+    )
+
+
+def _some_at_once(packets: tuple[Packet, ...]) -> Iterator[tuple[Packet, ...]]:
+    for first in range(0, len(packets), OPENED_AT_ONCE):
+        yield packets[first : first + OPENED_AT_ONCE]
+
+
+async def _open_embedded(event: Event, packets: tuple[Packet, ...]) -> None:
+    store, book = await SqliteStore.open_path(event.data.journal), SqlitePacketBook.open_path(event.data.packets)
     try:
-        yield store
+        for some in _some_at_once(packets):
+            book.add([Booked(packet, Stage.OPEN) for packet in some])
+            await store.open([PotTerms(packet.pot, Slots(0, SLOTS)) for packet in some])
+    finally:
+        book.close()
+        await store.close()
+
+
+async def _open_on(sets: Sets, packets: tuple[Packet, ...]) -> None:
+    store = await ValkeyStore.connect([sets.servers[0].address], CAMPAIGN, sets.ids[0])
+    try:
+        for some in _some_at_once(packets):
+            await store.open([NotedTerms(packet.pot, Slots(0, SLOTS), note=note_of(packet)) for packet in some])
     finally:
         await store.close()
 
 
-@asynccontextmanager
-async def _valkey(directory: Path) -> AsyncIterator[Store]:
-    server = ValkeyServer(directory)
-    await server.start()
+def grab_embedded(setup: Setup, prepared: Prepared, what: str) -> Run:
+    """Let the crowd grab from a server of one process, and hold its disk against the answers."""
+    directory = setup.scratch / "run"
+    event = copy_of(prepared.event, directory)
     try:
-        await establish_set([server.address], "bench", "s1", replicas_needed=0)
-        store = await ValkeyStore.connect([server.address], "bench", "s1")
-        try:
-            yield store
-        finally:
-            await store.close()
+        with serve(event, setup.cores) as target:
+            answered, run = _rush(setup, prepared, target, what)
+            target.child.kill()
+        check_granted(answered, granted(event))
     finally:
-        server.kill()
+        shutil.rmtree(directory)
+    return run
 
 
-STORES: Final[dict[str, OpenStore]] = {"sqlite": _sqlite, "valkey": _valkey}
+def grab_from_set(setup: Setup, prepared: Prepared, what: str) -> Run:
+    """Let the crowd grab from a gate on a set in Valkey, whose CPU time is counted, too."""
+    directory = setup.scratch / "sets"
+    try:
+        with Sets(directory, setup.cores, 1) as sets:
+            asyncio.run(_open_on(sets, prepared.packets))
+            with serve_sets(sets.deploy(prepared.event), setup.cores, free_port()) as target:
+                before_ns = sets.cpu_ns()
+                answered, run = _rush(setup, prepared, target, what)
+                extra_us = (sets.cpu_ns() - before_ns) / 1e3 / answered
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return msgspec.structs.replace(run, server_cpu_us=run.server_cpu_us + extra_us)
 
 
-def terms_of(kind: str, pots: int) -> list[PotTerms]:
-    """Return so many small pots, or the one big pot with as many slots."""
-    if kind == "big":
-        return [PotTerms("rush", Slots(0, pots * SLOTS))]
-    return [PotTerms(f"packet{number:09d}", Slots(number * SLOTS, SLOTS)) for number in range(pots)]
+def _rush(setup: Setup, prepared: Prepared, target: Target, what: str) -> tuple[int, Run]:
+    """Return how many requests were answered, warm-up included, and the run."""
+    load = Load(
+        port=target.port,
+        connections=CONNECTIONS,
+        seconds=WARM_UP_SECONDS,
+        mode=Mode.ONCE,
+        tickets=prepared.warm_up,
+        heads=write_heads_to(setup.scratch / "heads", target.port, (PATHS[what],)),
+    )
+    warm = setup.load(target, load)
+    run = setup.load(target, msgspec.structs.replace(load, seconds=setup.seconds, tickets=prepared.tickets))
+    if run.summary.exhausted:
+        raise ProcessFailed(f"more than {GRABS_PER_SECOND_MAX:,} grabs/s: GRABS_PER_SECOND_MAX is too small here")
+    return warm.summary.requests + run.summary.requests, run
 
 
-def batches_of(terms: Sequence[PotTerms], claims: int) -> list[list[Claim]]:
-    """Return batches of claims, each by another user, on pots in random order; the same in every run."""
-    places = random.Random(SEED).sample(range(len(terms) * terms[0].slots.count), claims)  # noqa: S311 - repeatable
-    each = [Claim(terms[place // terms[0].slots.count].pot, f"user{place:09d}") for place in places]
-    return [each[start : start + BATCH_CLAIMS] for start in range(0, claims, BATCH_CLAIMS)]
-
-
-async def claims_per_s(opened: OpenStore, directory: Path, kind: str, pots: int, claims: int) -> float:
-    """Return how many claims a second a fresh store grants. Raises ProcessFailed if it does not grant them all."""
-    async with opened(directory) as store:
-        terms = terms_of(kind, pots)
-        await store.open(terms)
-        waiting: Iterator[list[Claim]] = iter(batches_of(terms, claims))
-
-        async def send() -> int:
-            granted = 0
-            for batch in waiting:
-                granted += sum(isinstance(result, Claimed) for result in await store.claim(batch, AT_US))
-            return granted
-
-        start_s = time.perf_counter()
-        granted = sum(await asyncio.gather(*(send() for _ in range(UNDER_WAY))))
-        took_s = time.perf_counter() - start_s
-    if granted != claims:
-        raise ProcessFailed(f"{granted} of {claims} claims on {kind} pots were granted")
-    return claims / took_s
+FORMS: Final[dict[str, Callable[[Setup, Prepared, str], Run]]] = {"sqlite": grab_embedded, "valkey": grab_from_set}
 
 
 def _measure(setup: Setup) -> Measured:
-    samples: dict[str, tuple[float, ...]] = {}
-    details: dict[str, tuple[float, ...]] = {}
-    numbers = itertools.count()
-    for name, opened in STORES.items():
-        rates: dict[str, list[float]] = {"big": [], "small": []}
-        for kind in turns(list(rates), setup.runs):
-            directory = setup.scratch / f"{name}-{next(numbers)}"
-            directory.mkdir()
-            rates[kind].append(asyncio.run(claims_per_s(opened, directory, kind, POTS, CLAIMS)))
-            setup.tell(f"small-pots: {name}, {kind}: {rates[kind][-1]:,.0f} claims/s")
-        samples[FIGURES[name].name] = pairwise(rates["small"], rates["big"])
-        details |= {f"claims/s on {kind} pots, {name}": tuple(of_kind) for kind, of_kind in rates.items()}
-    return Measured(samples=samples, details=details)
+    prepared = prepare(setup)
+    names = {(form, what): f"{what} ({form})" for form in FORMS for what in PATHS}
+    seen = in_turns(
+        setup,
+        "small-pots",
+        {names[form, what]: partial(grab, setup, prepared, what) for form, grab in FORMS.items() for what in PATHS},
+    )
+    return Measured(
+        samples={
+            figure.name: pairwise(rates(seen[names[form, SMALL]]), rates(seen[names[form, BIG]]))
+            for form, figure in FIGURES.items()
+        },
+        runs={f"small-pots: {name}": runs for name, runs in seen.items()},
+        details={
+            f"small-pots: CPU of one big pot / of small ones, {form}": pairwise(
+                cpu_us(seen[names[form, BIG]]), cpu_us(seen[names[form, SMALL]])
+            )
+            for form in FORMS
+        },
+    )
 
 
 FIGURES: Final = {
-    name: Figure(
-        name=f"small-pots.{name}",
-        title=f"claims/s on {POTS:,} pots of {SLOTS} at random, by those on one big pot ({name}, calls of the store)",
+    form: Figure(
+        name=f"small-pots.{form}",
+        title=f"grabs/s from {SMALL} at random, by those from one big pot ({form}, {CONNECTIONS} connections)",
         unit=Unit.RATIO,
         better=Better.HIGHER,
         bar=0.8,
     )
-    for name in STORES
+    for form in FORMS
 }
-SMALL_POTS = Measurement(name="small-pots", tools=frozenset(), figures=tuple(FIGURES.values()), measure=_measure)
+SMALL_POTS = Measurement(
+    name="small-pots",
+    tools=frozenset({Tool.WRK, Tool.VALKEY}),
+    figures=tuple(FIGURES.values()),
+    measure=_measure,
+)

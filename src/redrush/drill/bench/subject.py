@@ -65,8 +65,11 @@ class Event(msgspec.Struct, frozen=True):
     data: DataDir
 
 
-def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[str] | None = None) -> Event:
-    """Write a campaign file for the rounds and seal it in `directory`, which is created."""
+def make_event(
+    directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[str] | None = None, *, group: bool = False
+) -> Event:
+    """Write a campaign file for the rounds and seal it in `directory`, which is created. `group`: people may send
+    packets, too."""
     directory.mkdir(parents=True)
     lines = ["[campaign]", f'id = "{CAMPAIGN}"', 'name = "bench"', 'currency = "CNY"']
     if audience is not None:
@@ -84,6 +87,8 @@ def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[
         lines += [f'total = "{plan.packets}.00"', f"packets = {plan.packets}", 'min = "0.50"', 'max = "2.00"']
         if plan.release_per_s is not None:
             lines.append(f"release_per_second = {plan.release_per_s}")
+    if group:
+        lines.append("[group]")
     lines += ENDLESS_LIMITS
     event = Event(directory / "campaign.toml", DataDir(directory / "data"))
     event.file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from redrush.drill.bench.browser import Heads, grab_heads
+from redrush.drill.bench.browser import Heads, grab_heads, grab_path
 from redrush.processes.failure import ProcessFailed
 from redrush.processes.pinned import Child
 
@@ -88,8 +88,13 @@ def write_tickets(path: Path, tickets: Iterable[str]) -> Path:
 
 
 def write_heads(path: Path, port: int, round_ids: tuple[str, ...] = ("rush",), heads: Heads = Heads.OWN) -> Path:
-    """Write requests as wrk's script reads them, parted by form feeds."""
-    path.write_text("\f".join(grab_heads(port, round_ids, heads)), encoding="ascii", newline="")
+    """Write grabs of these rounds as wrk's script reads requests, parted by form feeds."""
+    return write_heads_to(path, port, tuple(map(grab_path, round_ids)), heads)
+
+
+def write_heads_to(path: Path, port: int, paths: tuple[str, ...], heads: Heads = Heads.OWN) -> Path:
+    """Write requests with these paths as wrk's script reads them."""
+    path.write_text("\f".join(grab_heads(port, paths, heads)), encoding="ascii", newline="")
     return path
 
 
