@@ -1,6 +1,6 @@
 """A packet between people whose set other gates grant from, too: what those hear who found nothing left."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -64,8 +64,8 @@ async def world() -> AsyncIterator[World]:
         home = PacketHome(gate.gate.lanes["s1"], store)
         await gate.stores["s1"].open([home.terms(PACKET)])
 
-        async def find(_packet: str) -> Found:
-            return Found(PACKET, await store.state(PACKET.pot))
+        async def find(_home: PacketHome, packets: Sequence[str]) -> list[Found]:
+            return [Found(PACKET, await store.state(PACKET.pot)) for _ in packets]
 
         packets = GroupPackets(event.campaign, RECEIPT_RING, [home], find, None, event.clock)
         live = await packets.wake(PACKET.id)

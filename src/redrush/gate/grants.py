@@ -17,7 +17,7 @@ CodesOf = Callable[[str, int], str]
 """Returns the code at a place of the list of a pot."""
 
 
-class _AmountTexts(dict[int, tuple[str, str]]):
+class AmountTexts(dict[int, tuple[str, str]]):
     """What a grant says of its amount, and the digits that its receipt has, by minor units; made when it is first asked
     for."""
 
@@ -52,7 +52,7 @@ class GrantWriter:
         self._amounts = table.amounts
         signer = ReceiptSigner(receipt_keys, campaign.id, pot.id, campaign.currency)
         self._sign, self._sign_holding = signer.sign, signer.sign_holding
-        self._amount_texts = _AmountTexts(campaign.currency)
+        self._amount_texts = AmountTexts(campaign.currency)
         self._id_prefix = f'{{"id":"{grant_id(campaign.id, pot.id, 0)[:-1]}'
         self._round = f'","round":"{pot.round.id}",{_prize_text(pot)}"slot":'
         self._currency = f'","currency":"{campaign.currency}","granted_at":"'

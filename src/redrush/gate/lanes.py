@@ -241,6 +241,8 @@ class Lane:
         if pots.count(first) == len(pots):
             return at_us, refills
         for place, pot in enumerate(pots):
+            if pot in refills:
+                continue
             if pot.desk.grants_at(now_us) != at_us:
                 self._queue.put_back(batch, place)
                 break
@@ -271,11 +273,14 @@ class Lane:
         if len(refills) == 1:
             claims[0][2].desk.answered(claims[0][2], claims, results, *refills.values())
             return
-        parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {pot: ([], []) for pot in refills}
+        parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {}
         for claim, result in zip(claims, results, strict=True):
-            part = parts[claim[2]]
-            part[0].append(claim)
-            part[1].append(result)
+            part = parts.get(claim[2])
+            if part is None:  # of many pots most have one claim
+                parts[claim[2]] = [claim], [result]
+            else:
+                part[0].append(claim)
+                part[1].append(result)
         for pot, (theirs, decided) in parts.items():
             pot.desk.answered(pot, theirs, decided, refills[pot])
 

@@ -24,8 +24,12 @@ INTERVAL_HEADER = "X-Redrush-Interval-Ms"
 
 def answer(status: int, body: bytes, content_type: str = "application/json", headers: str = "") -> bytes:
     """Return a whole HTTP/1.1 answer. `headers` is extra header lines, each ended with CRLF."""
-    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{headers}Content-Length: "
-    return b"%b%d\r\n\r\n%b" % (head.encode("ascii"), len(body), body)
+    return b"%b%d\r\n\r\n%b" % (head_before_length(status, content_type, headers).encode("ascii"), len(body), body)
+
+
+def head_before_length(status: int, content_type: str = "application/json", headers: str = "") -> str:
+    """Return what such an answer begins with: the length, an empty line and the body follow."""
+    return f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{headers}Content-Length: "
 
 
 def no_content(headers: str) -> bytes:

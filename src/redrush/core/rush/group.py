@@ -23,6 +23,7 @@ from redrush.core.rush.leftover import REST_PREFIX
 
 POT_PREFIX: Final = "packet:"
 """What the names of packets' pots begin with; no round has a colon in its id."""
+_PREFIX_SIGNS: Final = len(POT_PREFIX)
 
 ID_SIGNS: Final = 32
 """Of a packet's id: 128 bits in hex. Whoever has the link may grab, so nobody may guess one."""
@@ -98,7 +99,7 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def packet_of(pot: str) -> str | None:
     """Return the id of the packet whose pot has this name; None: it is no packet's."""
-    return pot.removeprefix(POT_PREFIX) if pot.startswith(POT_PREFIX) else None
+    return pot[_PREFIX_SIGNS:] if pot.startswith(POT_PREFIX) else None
 
 
 def is_packet_id(text: str) -> bool:

@@ -28,18 +28,12 @@ from redrush.core.rush.zones import day_begins_us, parse_zone
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.group.splitting import split_packet
-from redrush.gate.group.together import Together
+from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together
 from redrush.gate.rush.group import PacketHome
 from redrush.ports.bill_book import BillState, Entered, KeptBill
 from redrush.ports.cashier import Cashier, Spending
 from redrush.ports.packets import Booked, BookFailed, PacketBook, Stage
 from redrush.ports.provider import Device
-
-AT_ONCE_MAX: Final = 512
-"""Packets in one batch: bounds how long claims wait behind the opening of their pots."""
-
-WAITING_MAX: Final = 16_384
-"""Packets that wait for a batch; at some thousands a second everybody is through within seconds."""
 
 RESUMED_MAX: Final = 1_000
 """Packets read at a time when payments are taken up again."""
@@ -104,7 +98,7 @@ class Counter:
         self._failed = failed
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="redrush-packets")
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="redrush-packet-look")
-        self._finding = Together[str, Booked | None](self._find_each, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
+        self._finding = Together[str, Booked | None](self.find_each, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._adding = Together[Booked, Booked](self._add, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._paying = Together[Packet, Paying | Unanswered](
             self._pay, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX
@@ -126,7 +120,8 @@ class Counter:
             raise BookFailed("too many packets are looked for at once")
         return found
 
-    async def _find_each(self, packets: Sequence[str]) -> Sequence[Booked | None]:
+    async def find_each(self, packets: Sequence[str]) -> Sequence[Booked | None]:
+        """The same for many, whoever looks for others meanwhile."""
         return await self._read(self.book.find_each, packets)
 
     async def of_sender(self, user: str, limit: int) -> list[Booked]:

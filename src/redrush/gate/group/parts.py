@@ -12,7 +12,7 @@ from redrush.core.rush.group import GroupTerms, Packet
 from redrush.errors import RedrushError
 from redrush.gate.group.counter import Counter
 from redrush.gate.group.counter_routes import CounterRoutes, GiveBack
-from redrush.gate.group.finding import ByNote, InBook
+from redrush.gate.group.finding import InBook, by_note
 from redrush.gate.group.routes import PacketRoutes
 from redrush.gate.group.splitting import split_packet
 from redrush.gate.group.telling import Telling
@@ -21,7 +21,7 @@ from redrush.gate.rush.group import Find, Found, GroupPackets, PacketHome
 from redrush.ports.audience import Followers
 from redrush.ports.cashier import Cashier
 from redrush.ports.noted_pots import NotedStore
-from redrush.ports.packets import Booked, PacketBook
+from redrush.ports.packets import Booked, BookFailed, PacketBook
 
 NO_SLOTS: Final = Slots(0, 0)
 """Of a home of packets: each brings its own."""
@@ -94,7 +94,7 @@ class ServedGroup:
         """Where packets are created and paid; None: in another process."""
         telling = Telling(campaign.currency, self.packets, now_us)
         home_of = self.packets.home_of
-        self._find: Find = ByNote(home_of)
+        self._find: Find = by_note
         self.routes = PacketRoutes(self.packets, telling)
         if parts.desk is not None:
             desk = parts.desk
@@ -112,8 +112,8 @@ class ServedGroup:
             self.counter.terms = terms
         self.routes.amend(terms)
 
-    async def _found(self, packet: str) -> Found | None:
-        return await self._find(packet)
+    async def _found(self, home: PacketHome, packets: Sequence[str]) -> Sequence[Found | BookFailed | None]:
+        return await self._find(home, packets)
 
     async def share(self, packet: Packet) -> str | None:
         """Have a packet that is the sponsor's open, or the one that was opened under the same name, and return its id;

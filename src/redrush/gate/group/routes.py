@@ -11,9 +11,10 @@ from redrush.errors import RedrushError
 from redrush.gate.group.asked import Asked, Parked
 from redrush.gate.group.telling import Telling
 from redrush.gate.queries import LateAnswers
-from redrush.gate.rush.group import GroupPackets, LivePacket
+from redrush.gate.rush.group import GroupPackets, LivePacket, Woken
 from redrush.http import answers
 from redrush.http.route import Route, RouteFor, Waiter
+from redrush.ports.packets import BookFailed
 from redrush.ports.store import StoreUnavailable
 
 LATE_MAX: Final = 4_096
@@ -53,9 +54,7 @@ class PacketRoutes:
 
     def _of(self, packet: bytes, run: Callable[..., bytes | None]) -> Asked | None:
         text = packet.decode("ascii", "replace")
-        if not is_packet_id(text):
-            return None
-        return Asked(lambda waiter, user, fields: run(waiter, user, text, fields))
+        return Asked(run, text) if is_packet_id(text) else None
 
     def _later_of(self, run: Callable[[str, str], Coroutine[Any, Any, bytes]]) -> Callable[..., bytes | None]:
         return lambda waiter, user, packet, _fields: self._late.promise(waiter, run(user, packet))
@@ -85,9 +84,17 @@ class PacketRoutes:
             return answers.problem(400, "word: is text", field="word")
         group = self._group
         live = group.live.get(packet)
-        if live is not None and group.is_known(live) and (may := group.may(live, user)) is not None:
+        if live is None:
+            group.wake_for(packet, _Grabbing(self, waiter, user, word))
+            return None
+        return self.grab_what_woke(waiter, user, live, word)
+
+    def grab_what_woke(self, waiter: Waiter, user: str, live: LivePacket, word: str | None) -> bytes | None:
+        """Answer a grab of a packet that is awake, now or later (None)."""
+        group = self._group
+        if group.is_known(live) and (may := group.may(live, user)) is not None:
             return group.grab(live, waiter, user, word, may=may)
-        return self._late.promise(Parked(waiter), self._grab_later(waiter, user, packet, word))
+        return self._late.promise(Parked(waiter), self._grab_later(waiter, user, live.packet.id, word))
 
     async def _grab_later(self, waiter: Waiter, user: str, packet: str, word: str | None) -> bytes:
         group = self._group
@@ -100,6 +107,36 @@ class PacketRoutes:
         if not group.is_known(live):
             await group.look(live)
         return group.grab(live, waiter, user, word, may=may) or b""
+
+
+class _Grabbing:
+    """A grab of a packet that is asleep, until it is awake."""
+
+    __slots__ = ("_routes", "_user", "_waiter", "_word")
+
+    def __init__(self, routes: PacketRoutes, waiter: Waiter, user: str, word: str | None) -> None:
+        self._routes = routes
+        self._waiter = waiter
+        self._user = user
+        self._word = word
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        return not self._waiter.waiting
+
+    def set_result(self, woken: Woken) -> None:
+        """Grab what woke."""
+        waiter = self._waiter
+        if woken is None:
+            waiter.send(answers.NOT_FOUND)
+        elif isinstance(woken, BookFailed):
+            waiter.send(told_of(woken))
+        elif answer := self._routes.grab_what_woke(waiter, self._user, woken, self._word):
+            waiter.send(answer)
+
+    def set_exception(self, fault: RedrushError) -> None:
+        """Say that it cannot be found out now."""
+        self._waiter.send(told_of(fault))
 
 
 def told_of(fault: RedrushError) -> bytes:

@@ -75,4 +75,4 @@ class Telling:
 
     def answer(self, fields: Mapping[str, Any]) -> bytes:
         """Return the answer of these fields."""
-        return answers.answer(200, msgspec.json.encode(fields), headers=self._group.head())
+        return answers.answer(200, msgspec.json.encode(fields), headers=self._group.head)

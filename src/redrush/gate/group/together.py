@@ -2,13 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 
+AT_ONCE_MAX: Final = 512
+"""Packets in one batch: bounds how long claims wait behind the opening of their pots."""
+
+WAITING_MAX: Final = 16_384
+"""Packets that wait for a batch; at some thousands a second everybody is through within seconds."""
+
 _Asked = TypeVar("_Asked")
 _Done = TypeVar("_Done")
+_Told_contra = TypeVar("_Told_contra", contravariant=True)
+
+
+class Told(Protocol[_Told_contra]):
+    """Whoever waits to hear what came of something: a future, or what does without one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: _Told_contra, /) -> None:
+        """Hear of it."""
+
+    def set_exception(self, fault: RedrushError, /) -> None:
+        """Hear that it was not done."""
 
 
 class Together(Generic[_Asked, _Done]):
@@ -22,7 +42,7 @@ class Together(Generic[_Asked, _Done]):
         self._run = run
         self._at_once_max = at_once_max
         self._waiting_max = waiting_max
-        self._waiting: list[tuple[_Asked, asyncio.Future[_Done] | None]] = []
+        self._waiting: list[tuple[_Asked, Told[_Done] | None]] = []
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -38,7 +58,7 @@ class Together(Generic[_Asked, _Done]):
         self.add(asked, done)
         return await done
 
-    def add(self, asked: _Asked, done: "asyncio.Future[_Done] | None" = None) -> None:
+    def add(self, asked: _Asked, done: Told[_Done] | None = None) -> None:
         """Have it done, and tell `done` what came of it; None: `run` sees to it that it is not lost."""
         self._waiting.append((asked, done))
         if self._running is None or self._running.done():

@@ -2,6 +2,7 @@
 
 from typing import Final, Protocol
 
+from redrush.http import answers
 from redrush.ports.store import Claimed
 
 REPEATS_REMEMBERED_MAX = 131_072
@@ -51,9 +52,9 @@ class GrantedAnswers:
 
     def renew(self, head: str) -> None:
         """Let answers have these header lines from now on; the date is among them."""
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: "
-        self._fronts = _Fronts(head)
-        self.head = head.encode()
+        front = answers.head_before_length(200, headers=head)
+        self._fronts = _Fronts(front)
+        self.head = front.encode()
 
     def forget(self) -> None:
         """Keep nothing in memory: the round sleeps."""

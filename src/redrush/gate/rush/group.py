@@ -14,6 +14,7 @@ the rest, a second, it is looked at again every LOOKED_US.
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -24,7 +25,9 @@ from redrush.core.rush.group import For, Packet, is_word
 from redrush.core.rush.instants import http_date
 from redrush.core.rush.outcomes import Outcome
 from redrush.core.rush.packet_note import note_of
+from redrush.dependency import Unanswered
 from redrush.gate.group.guesses import RETRY_S, Guesses
+from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together, Told
 from redrush.gate.lanes import Lane, Parked, SetPot
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
@@ -33,6 +36,7 @@ from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.audience import Followers
 from redrush.ports.noted_pots import NotedStore
+from redrush.ports.packets import BookFailed
 from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, Store, StoreUnavailable
 
 LIVE_MAX: Final = 65_536
@@ -40,6 +44,8 @@ LIVE_MAX: Final = 65_536
 
 LATE_MAX: Final = 4_096
 """Batches at once with grabs that found nothing left, and wait to hear why."""
+
+_REPEAT: Final = ("false", "true")
 
 LOOKED_US: Final = 200_000
 """How old what is known of winners at other gates may be."""
@@ -66,7 +72,11 @@ def terms_in(store: Store, packet: Packet) -> PotTerms:
 
 def home_among(homes: Sequence[PacketHome], packet: str) -> PacketHome:
     """Return the set that a packet is at home in, the same in every process and for ever."""
-    return homes[zlib.crc32(packet.encode()) % len(homes)]
+    return homes[_place_of(packet, len(homes))]
+
+
+def _place_of(packet: str, homes: int) -> int:
+    return zlib.crc32(packet.encode()) % homes
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -177,8 +187,12 @@ class LivePacket:
         return group.said(Outcome.EMPTY)
 
 
-Find = Callable[[str], Awaitable[Found | None]]
-"""Finds a packet by its id; None: there is none such, or it is not paid. Raises BookFailed and what stores raise."""
+Find = Callable[[PacketHome, Sequence[str]], Awaitable[Sequence[Found | BookFailed | None]]]
+"""Finds packets of a home by their ids; None: there is none such, or it is not paid; BookFailed: it cannot be read.
+Raises BookFailed and what stores raise."""
+
+Woken = LivePacket | BookFailed | None
+"""A packet that was to be woken; None: there is none such, or it is not paid; BookFailed: it cannot be read."""
 
 
 class GroupPackets:
@@ -206,13 +220,21 @@ class GroupPackets:
         self.grants = PacketGrantWriter(campaign, receipts)
         self._receipts = receipts
         self._homes = tuple(homes)
+        self._waking = [
+            Together[str, Woken](partial(self._wake_each, home), at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
+            for home in homes
+        ]
+        """By home: what happens to a set costs the packets of the others nothing."""
         self._histories: dict[str, History] = {}
         self._find = find
         self._followers = followers
         self._said: dict[Outcome, bytes] = {}
-        self._said_at_s = 0
-        self._head = ""
-        self._head_at_s = -1
+        """Answers that say just an outcome, of this second."""
+        self.head = ""
+        """The header lines of an answer."""
+        self._granted_head = ""
+        """What an answer that carries a grant begins with, up to the name of the content's length."""
+        self._renew_heads()
 
     # -- packets
 
@@ -224,10 +246,33 @@ class GroupPackets:
         """Return the packet, live; None if there is none such, or it is not paid. Raises BookFailed and what stores
         raise."""
         live = self.live.get(packet)
-        if live is None and (found := await self._find(packet)) is not None:
+        if live is not None:
+            return live
+        woken = await self._waking[_place_of(packet, len(self._waking))].do(packet)
+        if isinstance(woken, Unanswered):
+            raise _too_many()
+        if isinstance(woken, BookFailed):
+            raise woken
+        return woken
+
+    def wake_for(self, packet: str, asking: Told[Woken]) -> None:
+        """Wake the packet for somebody who hears of it without a task of their own, and of what `wake` raises."""
+        waking = self._waking[_place_of(packet, len(self._waking))]
+        if waking.full:
+            asking.set_exception(_too_many())
+        else:
+            waking.add(packet, asking)
+
+    async def _wake_each(self, home: PacketHome, packets: Sequence[str]) -> list[Woken]:
+        wanted = dict.fromkeys(packets)
+        asleep = [packet for packet in wanted if packet not in self.live]
+        woken: dict[str, Woken] = {packet: self.live.get(packet) for packet in wanted}
+        for packet, found in zip(asleep, await self._find(home, asleep) if asleep else (), strict=True):
             # Perhaps it was woken by somebody else meanwhile.
-            live = self.live.get(packet) or self._woken(found.packet, found.state)
-        return live
+            woken[packet] = self.live.get(packet) or (
+                self._woken(found.packet, found.state) if isinstance(found, Found) else found
+            )
+        return [woken[packet] for packet in packets]
 
     def _woken(self, packet: Packet, state: PotState) -> LivePacket:
         home = self.home_of(packet.id)
@@ -249,7 +294,9 @@ class GroupPackets:
         live.home.store.forget(live.packet.pot)
 
     def renew(self) -> None:
-        """Know nothing more of the packets of a set that was made anew. Every second."""
+        """Let answers carry this second's date, and know nothing more of the packets of a set that was made anew. Every
+        second."""
+        self._renew_heads()
         for home in self._homes:
             try:
                 history = home.store.history()
@@ -259,6 +306,11 @@ class GroupPackets:
                 self._histories[home.lane.set] = history
                 for packet in [name for name, live in self.live.items() if live.home is home]:
                     self._let_sleep(packet)
+
+    def _renew_heads(self) -> None:
+        self._said.clear()
+        self.head = f"Date: {http_date(self.now_us())}\r\nCache-Control: no-store\r\n"
+        self._granted_head = answers.head_before_length(200, headers=self.head)
 
     def is_known(self, live: LivePacket, *, winners: bool = False) -> bool:
         """Whether a grab of the packet can be answered by what is known here; `winners`: and who has what of it."""
@@ -354,9 +406,8 @@ class GroupPackets:
 
     def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
         """Return the answer that carries a grant."""
-        text = self.grant(packet, user, claimed)
-        body = f'{{"outcome":"granted","grant":{text},"repeat":{"true" if claimed.repeat else "false"}}}'
-        return answers.answer(200, body.encode("ascii"), headers=self.head())
+        body = f'{{"outcome":"granted","grant":{self.grant(packet, user, claimed)},"repeat":{_REPEAT[claimed.repeat]}}}'
+        return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
         """Return the grant as JSON."""
@@ -364,27 +415,19 @@ class GroupPackets:
         return self.grants.write(packet.pot, user, claimed.slot, amount_minor, claimed.at_us)
 
     def said(self, outcome: Outcome) -> bytes:
-        """Return the answer that says just this; built once a second."""
-        now_s = self.now_us() // 1_000_000
-        if now_s != self._said_at_s:
-            self._said.clear()
-            self._said_at_s = now_s
+        """Return the answer that says just this."""
         answer = self._said.get(outcome)
         if answer is None:
             more = {"retry_after_s": RETRY_S} if outcome is Outcome.LIMIT else {}
-            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self.head())
+            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self.head)
         return answer
-
-    def head(self) -> str:
-        """Return the header lines of an answer; the date is renewed every second."""
-        now_us = self.now_us()
-        if now_us // 1_000_000 != self._head_at_s:
-            self._head_at_s = now_us // 1_000_000
-            self._head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
-        return self._head
 
     def winners(self, live: LivePacket) -> Mapping[str, Claimed]:
         """Return who has which share, as far as it is known here, and durable."""
         pot = live.pot
         undecided = pot.lane.undecided
         return {user: claimed for user, claimed in pot.known.items() if not undecided(pot, user)}
+
+
+def _too_many() -> BookFailed:
+    return BookFailed("too many packets are looked for at once")

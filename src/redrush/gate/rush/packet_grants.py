@@ -2,26 +2,31 @@
 
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
-from redrush.core.money.currency import format_amount
-from redrush.core.rush.campaign import Campaign, grant_id
+from redrush.core.rush.campaign import Campaign, grant_id_prefix
 from redrush.core.rush.group import packet_of
 from redrush.core.rush.instants import rfc3339
+from redrush.gate.grants import AmountTexts
 
 
 class PacketGrantWriter:
     """Writes grants of any packet of a campaign."""
 
     def __init__(self, campaign: Campaign, receipts: KeyRing) -> None:
-        self._campaign = campaign
-        self._receipts = receipts
+        self._sign = ReceiptSigner(receipts, campaign.id, "", campaign.currency).sign
+        self._id_prefix = f'{{"id":"{grant_id_prefix(campaign.id, "")[:-1]}'
+        self._amounts = AmountTexts(campaign.currency)
+        self._currency = f'","currency":"{campaign.currency}","granted_at":"'
+        self._at_us = -1
+        self._granted_at = ""
+        """The text of that instant, and what is around it: a batch has one."""
 
     def write(self, pot: str, user: str, slot: int, amount_minor: int, at_us: int) -> str:
         """Return a grant of the packet with this pot as JSON. No value in it needs escaping: ids, numbers and receipts
         are plain ASCII."""
-        campaign = self._campaign
-        signer = ReceiptSigner(self._receipts, campaign.id, pot, campaign.currency)
+        if at_us != self._at_us:
+            self._at_us, self._granted_at = at_us, f'{self._currency}{rfc3339(at_us)}","receipt":"'
+        told, minor = self._amounts[amount_minor]
         return (
-            f'{{"id":"{grant_id(campaign.id, pot, slot)}","packet":"{packet_of(pot)}","slot":{slot},'
-            f'"amount":"{format_amount(amount_minor, campaign.currency)}","currency":"{campaign.currency}",'
-            f'"granted_at":"{rfc3339(at_us)}","receipt":"{signer.sign(slot, amount_minor, user, at_us)}"}}'
+            f'{self._id_prefix}{pot}-{slot}","packet":"{packet_of(pot)}","slot":{slot}{told}'
+            f'{self._granted_at}{self._sign(slot, minor, user, at_us, pot)}"}}'
         )

@@ -71,7 +71,9 @@ class SqlitePacketBook:
 
     def find_each(self, packets: Sequence[str]) -> list[Booked | None]:
         """See the port."""
-        return [self.find(packet) for packet in packets]
+        rows = self._rows("find_each", ids=_encode(packets).decode())
+        found = {id_: Booked(_decode(content), Stage(stage)) for id_, content, stage in rows}
+        return [found.get(packet) for packet in packets]
 
     def of_sender(self, user: str, limit: int) -> list[Booked]:
         """See the port."""

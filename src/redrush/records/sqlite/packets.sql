@@ -38,6 +38,9 @@ UPDATE packets SET stage = ? WHERE id = ?;
 -- name: find
 SELECT content, stage FROM packets WHERE id = :id;
 
+-- name: find_each
+SELECT id, content, stage FROM packets WHERE id IN (SELECT value FROM json_each(:ids));
+
 -- name: of_request
 SELECT content, stage FROM packets WHERE sender = :sender AND request = :request;
 
