@@ -241,9 +241,7 @@ class Lane:
         if pots.count(first) == len(pots):
             return at_us, refills
         for place, pot in enumerate(pots):
-            if pot in refills:
-                continue
-            if pot.desk.grants_at(now_us) != at_us:
+            if pot not in refills and pot.desk.grants_at(now_us) != at_us:
                 self._queue.put_back(batch, place)
                 break
             refills[pot] = pot.desk.refills
@@ -275,12 +273,9 @@ class Lane:
             return
         parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {}
         for claim, result in zip(claims, results, strict=True):
-            part = parts.get(claim[2])
-            if part is None:  # of many pots most have one claim
-                parts[claim[2]] = [claim], [result]
-            else:
-                part[0].append(claim)
-                part[1].append(result)
+            part = parts.get(claim[2]) or parts.setdefault(claim[2], ([], []))
+            part[0].append(claim)
+            part[1].append(result)
         for pot, (theirs, decided) in parts.items():
             pot.desk.answered(pot, theirs, decided, refills[pot])
 

@@ -32,7 +32,7 @@ class Telling:
             "expires_at": rfc3339(packet.closes_us),
         }
         if user in winners:
-            told["grant"] = msgspec.Raw(self._group.grant(packet, user, winners[user]).encode("ascii"))
+            told["grant"] = msgspec.Raw(self._group.answers.grant(packet, user, winners[user]).encode("ascii"))
         if over and packet.kind is not Kind.EQUAL:
             best = best_luck(packet.amounts, {winner: claimed.slot for winner, claimed in winners.items()})
             if best is not None:
@@ -75,4 +75,4 @@ class Telling:
 
     def answer(self, fields: Mapping[str, Any]) -> bytes:
         """Return the answer of these fields."""
-        return answers.answer(200, msgspec.json.encode(fields), headers=self._group.head)
+        return answers.answer(200, msgspec.json.encode(fields), headers=self._group.answers.head)

@@ -22,15 +22,15 @@ import msgspec
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import Campaign, Slots
 from redrush.core.rush.group import For, Packet, is_word
-from redrush.core.rush.instants import http_date
 from redrush.core.rush.outcomes import Outcome
 from redrush.core.rush.packet_note import note_of
 from redrush.dependency import Unanswered
-from redrush.gate.group.guesses import RETRY_S, Guesses
+from redrush.gate.group.guesses import Guesses
 from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together, Told
 from redrush.gate.lanes import Lane, Parked, SetPot
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
+from redrush.gate.rush.packet_answers import PacketAnswers
 from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.http import answers
 from redrush.http.route import Waiter
@@ -44,8 +44,6 @@ LIVE_MAX: Final = 65_536
 
 LATE_MAX: Final = 4_096
 """Batches at once with grabs that found nothing left, and wait to hear why."""
-
-_REPEAT: Final = ("false", "true")
 
 LOOKED_US: Final = 200_000
 """How old what is known of winners at other gates may be."""
@@ -161,7 +159,7 @@ class LivePacket:
                     counts.repeat += 1
                 else:
                     counts.granted += 1
-                waiter.send(group.granted(self.packet, user, result))
+                waiter.send(group.answers.granted(self.packet, user, result))
             elif self.pot.complete:
                 self.sold_out |= not self.closed(group.now_us())
                 waiter.send(self.lost(group))
@@ -182,9 +180,9 @@ class LivePacket:
         """Return what is said of it to whoever gets nothing: all winners are known here."""
         if self.closed(group.now_us()):
             self.counts.closed += 1
-            return group.said(Outcome.CLOSED)
+            return group.answers.said(Outcome.CLOSED)
         self.counts.empty += 1
-        return group.said(Outcome.EMPTY)
+        return group.answers.said(Outcome.EMPTY)
 
 
 Find = Callable[[PacketHome, Sequence[str]], Awaitable[Sequence[Found | BookFailed | None]]]
@@ -228,13 +226,7 @@ class GroupPackets:
         self._histories: dict[str, History] = {}
         self._find = find
         self._followers = followers
-        self._said: dict[Outcome, bytes] = {}
-        """Answers that say just an outcome, of this second."""
-        self.head = ""
-        """The header lines of an answer."""
-        self._granted_head = ""
-        """What an answer that carries a grant begins with, up to the name of the content's length."""
-        self._renew_heads()
+        self.answers = PacketAnswers(self.grants, now_us)
 
     # -- packets
 
@@ -296,7 +288,7 @@ class GroupPackets:
     def renew(self) -> None:
         """Let answers carry this second's date, and know nothing more of the packets of a set that was made anew. Every
         second."""
-        self._renew_heads()
+        self.answers.renew()
         for home in self._homes:
             try:
                 history = home.store.history()
@@ -306,11 +298,6 @@ class GroupPackets:
                 self._histories[home.lane.set] = history
                 for packet in [name for name, live in self.live.items() if live.home is home]:
                     self._let_sleep(packet)
-
-    def _renew_heads(self) -> None:
-        self._said.clear()
-        self.head = f"Date: {http_date(self.now_us())}\r\nCache-Control: no-store\r\n"
-        self._granted_head = answers.head_before_length(200, headers=self.head)
 
     def is_known(self, live: LivePacket, *, winners: bool = False) -> bool:
         """Whether a grab of the packet can be answered by what is known here; `winners`: and who has what of it."""
@@ -358,7 +345,7 @@ class GroupPackets:
             if pot.lane.undecided(pot, user):
                 return pot.lane.park(waiter, user, pot, self.now_us())
             self.counts.repeat += 1
-            return self.granted(packet, user, known)
+            return self.answers.granted(packet, user, known)
         now_us = self.now_us()
         if self.clock_in_doubt:
             return live.forbidden(now_us)
@@ -366,7 +353,7 @@ class GroupPackets:
             return live.lost(self)
         if not may or (packet.named and user not in packet.named):
             self.counts.not_eligible += 1
-            return self.said(Outcome.NOT_ELIGIBLE)
+            return self.answers.said(Outcome.NOT_ELIGIBLE)
         if packet.word is not None and (refused := self._wrong(packet, waiter, user, word)) is not None:
             return refused
         if live.sold_out:
@@ -381,14 +368,14 @@ class GroupPackets:
         address = waiter.address
         if not self.guesses.may_guess(user, address, packet.id):
             self.limited += 1
-            return self.said(Outcome.LIMIT)
+            return self.answers.said(Outcome.LIMIT)
         assert packet.word is not None
         if word is not None and is_word(word, packet.id, self._receipts, packet.word):
             return None
         self.wrong_words += 1
         if word is not None:
             self.guesses.was_wrong(user, address, packet.id)
-        return self.said(Outcome.WRONG_WORD)
+        return self.answers.said(Outcome.WRONG_WORD)
 
     def may(self, live: LivePacket, user: str) -> bool | None:
         """Return whether the user may grab, as far as somebody else knows it; None: they have to be asked."""
@@ -401,26 +388,6 @@ class GroupPackets:
         """Return whether the user follows the sender. Raises RedrushError if that cannot be found out."""
         assert self._followers is not None
         return await self._followers.follows(live.packet.sender, user)
-
-    # -- answers
-
-    def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
-        """Return the answer that carries a grant."""
-        body = f'{{"outcome":"granted","grant":{self.grant(packet, user, claimed)},"repeat":{_REPEAT[claimed.repeat]}}}'
-        return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
-
-    def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
-        """Return the grant as JSON."""
-        amount_minor = packet.amounts[claimed.slot]
-        return self.grants.write(packet.pot, user, claimed.slot, amount_minor, claimed.at_us)
-
-    def said(self, outcome: Outcome) -> bytes:
-        """Return the answer that says just this."""
-        answer = self._said.get(outcome)
-        if answer is None:
-            more = {"retry_after_s": RETRY_S} if outcome is Outcome.LIMIT else {}
-            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self.head)
-        return answer
 
     def winners(self, live: LivePacket) -> Mapping[str, Claimed]:
         """Return who has which share, as far as it is known here, and durable."""
