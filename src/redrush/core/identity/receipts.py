@@ -52,9 +52,7 @@ class ReceiptSigner:
         self._at_us = 0
         self._ending = "~0"
 
-    def sign(
-        self, slot: int | str, amount_minor: int | str, user: str, at_us: int, pot: str | None = None
-    ) -> str:
+    def sign(self, slot: int | str, amount_minor: int | str, user: str, at_us: int, pot: str | None = None) -> str:
         """Return the receipt for one grant, of another pot where one is named. Numbers may come as their digits: who
         tells them too has these already."""
         if not user.encode().isalnum():  # ASCII letters and digits: most ids are, and this costs little
