@@ -14,6 +14,7 @@ import pytest
 from redrush.errors import ConfigError
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
+from redrush.named_file import read_named
 from redrush.ports.notifier import Contact, Message
 from redrush.ports.provider import Accepted, Rejected, Terms, Unknown
 from redrush.providers import signing
@@ -183,13 +184,13 @@ def test_a_broken_file_of_contacts_is_read_once_and_told_of_until_it_is_mended(
 ) -> None:
     file = tmp_path / "contacts.csv"
     file.write_text("ann,ann@corp.example\n")
-    contacts, read_text, reads = ContactFile(file), Path.read_text, []
+    contacts, reads = ContactFile(file), []
 
-    def counted(path: Path, encoding: str) -> str:
+    def counted(path: Path, bytes_max: int) -> bytes:
         reads.append(path)
-        return read_text(path, encoding)
+        return read_named(path, bytes_max)
 
-    monkeypatch.setattr(Path, "read_text", counted)
+    monkeypatch.setattr("redrush.providers.contacts.read_named", counted)
     file.write_text("ann,ann@corp.example\nbob\n")
     for user in ("bob", "cid", "dan"):
         with pytest.raises(ConfigError, match="line 2 is no contact"):
@@ -208,14 +209,14 @@ def test_contacts_that_nobody_may_read_are_read_once_somebody_may(
     contacts = ContactFile(file)
     file.write_text("ann,ann@corp.example\nbob,bob@corp.example\n")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", forbidden)  # a mode would not keep root out
+        patch.setattr("redrush.providers.contacts.read_named", forbidden)  # a mode would not keep root out
         with pytest.raises(ConfigError, match="Permission denied"):
             contacts("bob")
     file.chmod(0o640)
     assert contacts("bob") == Contact("bob@corp.example")
 
 
-def forbidden(_path: Path, encoding: str) -> str:
+def forbidden(_path: Path, bytes_max: int) -> bytes:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
