@@ -210,6 +210,11 @@ def test_who_changes_accounts_by_command_is_in_the_log_of_the_console_that_runs(
     assert ("event", "the one on call", "add person nora as viewer") in {
         (row["who"], row["said"], row["what"]) for row in shown
     }
+    before = len(remote.world.desk.diary.lines())
+    for refused in ("add olga --role viewer", "role nosuch viewer", "reset nosuch", "remove nosuch"):
+        ended = run("user", *refused.split(), *here)
+        assert (ended.code, is_one_sentence(ended.err)) == (2, True), refused
+    assert len(remote.world.desk.diary.lines()) == before, "what is refused is not in the log as done"
     wrong = run("user", "role", "nora", "viewer", *here, "--token", "missing.token")
     assert (wrong.code, is_one_sentence(wrong.err)) == (2, True)
 

@@ -404,6 +404,25 @@ def test_lines_that_threads_and_processes_write_at_once_follow_each_other(tmp_pa
     assert [line.number for line in Diary(path, lambda: 0).lines()] == list(range(1, 101))
 
 
+async def test_what_is_refused_is_not_in_the_log_as_done(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna, world.client("vera") as vera:
+        people = world.desk.accounts.people
+        for _ in range(KEYS_OF_ONE_MAX):
+            await post(vera, "/keys", 201, role="viewer")
+        before = len(world.desk.diary.lines())
+        await post(anna, "/people", 400, name="olga", role="viewer")
+        await post(anna, "/people", 400, name="n" * 300, role="viewer")
+        assert (await anna.delete("/api/v1/people/anna")).status_code == 400, "the last admin"
+        assert (await anna.delete("/api/v1/people/nosuch")).status_code == 400
+        for name in ("nosuch", "anna"):
+            assert (await anna.put(f"/api/v1/people/{name}/role", json={"role": "viewer"})).status_code == 400
+        await post(anna, "/people/nosuch/reset", 400)
+        await post(vera, "/keys", 400, role="viewer")
+        assert (await anna.delete("/api/v1/sessions/nosuch")).status_code == 404
+        assert [line.what for line in world.desk.diary.lines()[before:]] == []
+        assert world.desk.accounts.people == people
+
+
 async def test_nobody_takes_the_places_of_all(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("anna") as anna, world.client("vera") as vera:
         for _ in range(KEYS_OF_ONE_MAX):

@@ -34,6 +34,9 @@ ENDS_SESSIONS: Final = frozenset({"password", "totp", "role"})
 USED_EVERY_S: Final = 60
 """How exactly it is known when a key was used last."""
 
+Noting = Callable[[], object] | None
+"""Writes down what is being done: called once nothing refuses it, before it is done; what it raises stops it."""
+
 
 class Role(StrEnum):
     """What somebody may do. Each may do what those before it may."""
@@ -120,7 +123,7 @@ class Accounts:
         if person is None or not person.role.may(needed):
             raise RedrushError(f"{name}, who stands for it, may not steer any more")
 
-    def add(self, name: str, role: Role, password_hash: str, now_s: int) -> None:
+    def add(self, name: str, role: Role, password_hash: str, now_s: int, noted: Noting = None) -> None:
         """Add a person. ConfigError for a name that is taken, or is none."""
         _check_name(name)
 
@@ -132,9 +135,9 @@ class Accounts:
             new = Person(name=name, role=role, password=password_hash, created_s=now_s, since=_drawn())
             return msgspec.structs.replace(file, people=(*file.people, new))
 
-        self._change(added)
+        self._change(added, noted)
 
-    def change(self, name: str, **fields: object) -> None:
+    def change(self, name: str, noted: Noting = None, **fields: object) -> None:
         """Change the role, the password or the second factor of a person, after which no session of theirs is good that
         was before. ConfigError if there is no such person, or nobody would be admin any more."""
         if not ENDS_SESSIONS.isdisjoint(fields):
@@ -145,13 +148,13 @@ class Accounts:
             people = tuple(msgspec.structs.replace(one, **fields) if one.name == name else one for one in file.people)
             return _with_admin(msgspec.structs.replace(file, people=people))
 
-        self._change(changed)
+        self._change(changed, noted)
 
-    def reset(self, name: str, password_hash: str, *, keep_keys: bool) -> tuple[ApiKey, ...]:
+    def reset(self, name: str, password_hash: str, *, keep_keys: bool, noted: Noting = None) -> tuple[ApiKey, ...]:
         """Give a person another password and no second factor; return the API keys that they had, which are good no
         more unless they are kept. ConfigError if there is no such person."""
         keys = tuple(one for one in self.keys if one.owner == name)
-        self.change(name, password=password_hash, totp=None)
+        self.change(name, noted, password=password_hash, totp=None)
         if not keep_keys:
             self.remove_keys_of(name)
         return keys
@@ -162,7 +165,7 @@ class Accounts:
             lambda file: msgspec.structs.replace(file, keys=tuple(one for one in file.keys if one.owner != name))
         )
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, noted: Noting = None) -> None:
         """Remove a person with their keys. ConfigError as for `change`."""
 
         def removed(file: _File) -> _File:
@@ -171,9 +174,11 @@ class Accounts:
             keys = tuple(one for one in file.keys if one.owner != name)
             return _with_admin(_File(people, keys))
 
-        self._change(removed)
+        self._change(removed, noted)
 
-    def add_key(self, owner: str, role: Role, now_s: int, expires_s: int | None, note: str) -> str:
+    def add_key(
+        self, owner: str, role: Role, now_s: int, expires_s: int | None, note: str, noted: Noting = None
+    ) -> str:
         """Give a person's program a key, and return it: it is kept nowhere. ConfigError if there is no such person, or
         the role is more than the person's."""
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(SECRET_BYTES)
@@ -196,10 +201,10 @@ class Accounts:
             )
             return msgspec.structs.replace(file, keys=(*file.keys, new))
 
-        self._change(added)
+        self._change(added, noted)
         return f"{KEY_PREFIX}.{key_id}.{secret}"
 
-    def remove_key(self, key_id: str) -> None:
+    def remove_key(self, key_id: str, noted: Noting = None) -> None:
         """Take a key back. ConfigError if there is none of that id."""
 
         def removed(file: _File) -> _File:
@@ -207,7 +212,7 @@ class Accounts:
                 raise ConfigError(f'there is no API key "{key_id}"')
             return msgspec.structs.replace(file, keys=tuple(one for one in file.keys if one.id != key_id))
 
-        self._change(removed)
+        self._change(removed, noted)
 
     def key_of(self, text: str, now_s: int) -> tuple[Person, ApiKey] | None:
         """Return whose key this is, or None, in a time that does not tell how wrong it is."""
@@ -246,11 +251,13 @@ class Accounts:
             if first:
                 raise  # later, what was read last holds until it can be read again
 
-    def _change(self, change: Callable[[_File], _File]) -> None:
+    def _change(self, change: Callable[[_File], _File], noted: Noting = None) -> None:
         """Change the file, one process at a time. ConfigError if the disk refuses."""
         try:
             with _locked(self._path):
                 file = change(_load(self._path))
+                if noted is not None:
+                    noted()
                 write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
         except OSError as fault:
             raise ConfigError(f"{self._path}: cannot be written: {fault.strerror}") from fault

@@ -112,8 +112,7 @@ class People:
         count = sum(one.owner == actor.name for one in self.accounts.keys)
         self._check_same(person)
         about = f"{count} API keys {'taken back' if drop_keys else 'kept'}"
-        self.diary.note(actor.name, "change password", about, address=actor.address)
-        self._change_own(actor, password=hashed)
+        self._change_own(actor, "change password", about, password=hashed)
         if drop_keys:
             self.accounts.remove_keys_of(actor.name)
 
@@ -131,8 +130,7 @@ class People:
             self.diary.note(actor.name, "code refused", address=actor.address)
             raise Refused(403, "the code of the second factor until now is wrong, or was used already")
         what = "begin second factor" if person.totp is None else "replace second factor"
-        self.diary.note(actor.name, what, address=actor.address)
-        self._change_own(actor, totp=secret, totp_step=step)
+        self._change_own(actor, what, totp=secret, totp_step=step)
 
     async def prove(self, actor: Actor, password: str, code: str) -> None:
         """Note that somebody has proved again who they are. Refused for a wrong password or code, and for a program."""
@@ -166,9 +164,9 @@ class People:
         if now is None or now.since != person.since:
             raise Refused(409, "this account was changed meanwhile, so nothing was done; log in again")
 
-    def _change_own(self, actor: Actor, **fields: object) -> None:
+    def _change_own(self, actor: Actor, what: str, about: str = "", **fields: object) -> None:
         """Change with what somebody logs in, and let only the session go on in which they do so."""
-        self.accounts.change(actor.name, **fields)
+        self.accounts.change(actor.name, self._noting(actor, what, about), **fields)
         person = self.accounts.person(actor.name)
         assert person is not None
         assert actor.session is not None
@@ -177,8 +175,8 @@ class People:
     def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
         """Give a program of one's own a key, told once."""
         expires_s = None if days is None else self.now_s() + days * 86_400
-        self.diary.note(actor.name, "add key", f"{role}: {note}", address=actor.address)
-        return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note)
+        noted = self._noting(actor, "add key", f"{role}: {note}")
+        return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note, noted)
 
     def remove_key(self, actor: Actor, key_id: str) -> None:
         """Take a key back: one's own, or, as admin, anybody's; a program its own alone. Refused otherwise."""
@@ -186,8 +184,10 @@ class People:
         own = key is not None and key.owner == actor.name and (actor.session is not None or actor.key == key.id)
         if key is None or not (own or actor.role.may(Role.ADMIN)):
             raise Refused(404, f'there is no key "{key_id}" of yours')
-        self.diary.note(actor.name, "remove key", f"{key_id} of {key.owner}", address=actor.address)
-        self.accounts.remove_key(key_id)
+        self.accounts.remove_key(key_id, self._noting(actor, "remove key", f"{key_id} of {key.owner}"))
+
+    def _noting(self, actor: Actor, what: str, about: str) -> Callable[[], object]:
+        return lambda: self.diary.note(actor.name, what, about, address=actor.address)
 
 
 def _by(actor: Actor) -> By:

@@ -101,9 +101,10 @@ async def sessions(desk: TheDesk) -> list[dict[str, Any]]:
 @delete("/sessions/{session:str}", opt=ADMIN, summary="Log somebody out")
 async def end_session(session: Name, request: AnyRequest, desk: TheDesk) -> None:
     actor = actor_of(request)
-    desk.diary.note(actor.name, "end session", session, address=actor.address)
-    if not desk.sessions.end(session):
+    if not any(one.id == session for one in desk.sessions.all()):
         raise Refused(404, f'there is no session "{session}"')
+    desk.diary.note(actor.name, "end session", session, address=actor.address)
+    desk.sessions.end(session)
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
