@@ -204,6 +204,9 @@ async def test_what_cannot_be_scheduled_is_refused_and_a_schedule_is_cancelled(t
         after_its_opening_s = int(datetime.datetime.fromisoformat("2090-01-01T12:00:01Z").timestamp())
         await post(olga, "/drafts/gala/schedule", 400, due_s=now_s - 1)
         await post(olga, "/drafts/gala/schedule", 400, due_s=after_its_opening_s)  # more than a year ahead
+        for of_no_calendar_s in (253_402_300_800, 10**12):
+            told = await post(olga, "/drafts/gala/schedule", 400, due_s=of_no_calendar_s)
+            assert told["detail"] == "the time of a schedule has to be in the future, and within a year"
         await put(olga, "/drafts/gala/value", path="round[0].packets", value="0")
         told = await post(olga, "/drafts/gala/schedule", 409, due_s=now_s + 60)
         assert "packets" in told["detail"]

@@ -260,6 +260,35 @@ async def test_an_edited_schedule_has_the_time_that_was_said(tmp_path: Path) -> 
         assert (await olga.put(where, json={"asked": asked, "due_s": 5})).status_code == 400
 
 
+@pytest.mark.parametrize("ahead_s", [0, 367 * 86_400, 253_402_300_800, 10**12])
+async def test_a_change_is_scheduled_within_a_year(tmp_path: Path, ahead_s: int) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        due_s = world.desk.now_s() + ahead_s
+        told = await post(olga, "/proposals", 400, asked=asked, due_s=due_s)
+        assert told["detail"] == "the time of a schedule has to be in the future, and within a year"
+        made = await post(olga, "/proposals", 201, asked=asked, due_s=world.desk.now_s() + 60)
+        edited = await olga.put(f"/api/v1/proposals/{made['id']}", json={"asked": asked, "due_s": due_s})
+        assert edited.status_code == 400
+        assert [one["due_s"] for one in await get(olga, "/proposals")] == [made["due_s"]]
+
+
+async def test_the_page_of_what_waits_shows_an_entry_of_no_calendar(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        made = await post(olga, "/proposals", 201, asked=asked, due_s=world.desk.now_s() + 60)
+    kept = tmp_path / "console-proposals.json"
+    text = kept.read_text(encoding="utf-8")
+    assert str(made["due_s"]) in text
+    kept.write_text(text.replace(str(made["due_s"]), str(10**12)), encoding="utf-8")
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        page = await olga.get("/waiting")
+        assert (page.status_code, "9999-12-30" in page.text) == (200, True)
+        await world.desk.steering.tick()
+        assert (await olga.post(f"/waiting/{made['id']}/cancel?edition=1")).status_code == 303
+        assert (await olga.get("/waiting")).status_code == 200
+
+
 async def test_only_the_events_own_token_signs_for_somebody_else(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world:
         token = add_operator(world.data_dir, "mallory", 0)

@@ -19,14 +19,13 @@ from redrush.api.accounts import Accounts, Role
 from redrush.api.diary import Diary
 from redrush.api.drafting import DRAFT_CHANGED, Drafting
 from redrush.api.seals import Refused
-from redrush.api.steering import ITSELF, LATE_MAX_S
+from redrush.api.steering import ITSELF, LATE_MAX_S, check_due
 from redrush.control.json_file import keep_json, load_json
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
 
 SCHEDULES_MAX: Final = 200
 """Kept; the oldest that are over are forgotten, and stand in the log."""
-AHEAD_MAX_S: Final = 366 * 86_400
 
 
 class ScheduleState(StrEnum):
@@ -99,9 +98,9 @@ class Schedules:
         """Let a draft be served at a time. Refused if it is not what was `seen` (None: whatever it is), for a time that
         is over or beyond a year, a draft that is not fine or opens before that, and where the campaign is served, or
         waits, already."""
-        now_s, due = self._now_s(), rfc3339_s(due_s)
-        if not now_s < due_s <= now_s + AHEAD_MAX_S:
-            raise Refused(400, "the time of a schedule has to be in the future, and within a year")
+        now_s = self._now_s()
+        check_due(due_s, now_s)
+        due = rfc3339_s(due_s)
         checked = await self._drafting.check(name)
         if not checked.ok:
             raise Refused(409, f"the draft is not finished: {checked.problems[0].located}")

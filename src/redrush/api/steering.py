@@ -31,9 +31,18 @@ GLASS_S: Final = 3_600
 """How long everybody is shown that somebody went ahead alone."""
 LATE_MAX_S: Final = 60
 """A schedule whose time passed while the console was away for longer is suspended, never made up for."""
+AHEAD_MAX_S: Final = 366 * 86_400
+"""How far ahead a change, or a campaign, is scheduled."""
 IN_THE_CONSOLE: Final = "in the console"
 ITSELF: Final = "schedule"
 """Whom the log names for what nobody did at that moment."""
+
+
+def check_due(due_s: int, now_s: int) -> None:
+    """Refused for a time, in seconds since the epoch, that is over, or further ahead than anybody plans: a slip of the
+    pen, and perhaps of no calendar."""
+    if not now_s < due_s <= now_s + AHEAD_MAX_S:
+        raise Refused(400, "the time of a schedule has to be in the future, and within a year")
 
 
 class Previewed(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +153,8 @@ class Steering:
 
     async def propose(self, actor: Actor, asked: Asked, why: str, due_s: int | None = None) -> Proposal:
         """Propose a change: for a second person, and for a time if one is given. Refused for what cannot be done."""
-        self._check_due(due_s)
+        if due_s is not None:
+            check_due(due_s, self._now_s())
         previewed = await self.preview(actor, asked)
         if not previewed.changes:
             raise Refused(409, "this would change nothing now, so there is nothing to wait for")
@@ -172,7 +182,8 @@ class Steering:
         """Change a proposal: whoever edits it stands for it, and an approval that it had is gone. Without `due_s` its
         time stays. Refused for another `edition` than the one that was seen (None: whichever it is)."""
         found = self._waiting.open(proposal_id, edition)
-        self._check_due(due_s)
+        if due_s is not None:
+            check_due(due_s, self._now_s())
         previewed = await self.preview(actor, asked)
         if self._waiting.open(proposal_id) != found:
             raise Refused(409, EDITED)
@@ -287,10 +298,6 @@ class Steering:
         """Let everybody see that one person went ahead alone."""
         line = self._diary.note(actor.name, "break glass", what, why, actor.address)
         self._waiting.break_glass({"at": line.at, "who": actor.name, "what": what, "why": line.why})
-
-    def _check_due(self, due_s: int | None) -> None:
-        if due_s is not None and due_s <= self._now_s():
-            raise Refused(400, "the time of a schedule has to be in the future")
 
     def _to_type(self, asked: Asked, changes: list[dict[str, Any]]) -> str | None:
         """An end of claims is told to people who go away then: nothing brings them back."""

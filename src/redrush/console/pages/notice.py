@@ -11,7 +11,7 @@ from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.proposals import Asked, Verb
 from redrush.api.seals import Refused
-from redrush.api.steering import Previewed
+from redrush.api.steering import Previewed, check_due
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 from redrush.control.orders import ListSwitches
@@ -81,6 +81,8 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
             "no end is planned for a text that is proposed, or told by breaking the glass: nobody was told anything; "
             "leave the end empty, and take the text away later, or plan that with its switch, once it is told",
         )
+    if until_s is not None:
+        check_due(until_s, desk.now_s())  # before anybody is told: the end is planned after that
     asked = [desk.steering.seen(actor, token) for token in tokens]
     if how == "propose":
         for one in asked:

@@ -17,10 +17,12 @@ from redrush.api.proposals import Asked, State, Verb
 from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
+from redrush.core.rush.instants import rfc3339_s
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
 CAMPAIGN: Final = "campaign"
+LAST_S: Final = int(datetime.datetime(9999, 12, 30, tzinfo=datetime.UTC).timestamp())
 
 
 @get("/steer", opt=VIEWER)
@@ -110,8 +112,10 @@ def asked_in(data: dict[str, Any]) -> Asked:
     return Asked(verb=verb, name=data.get("name", "")[:200], value=value, campaign=data.get(CAMPAIGN) or None)
 
 
-def _due_text(due_s: int | None) -> str | None:
-    return None if due_s is None else datetime.datetime.fromtimestamp(due_s, datetime.UTC).isoformat()
+def _due_text(due_s: int) -> str:
+    """Return an instant as `when` reads it. What an earlier console took may be of no calendar: the page shows it as
+    the last instant that every zone has, for all else that waits is on it, too."""
+    return rfc3339_s(min(due_s, LAST_S))
 
 
 STEERING: Final = (steer, preview, confirm, waiting, decide_page, protect)
