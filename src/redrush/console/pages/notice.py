@@ -69,20 +69,8 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     tokens = [token for language in LANGUAGES if (token := data.get(f"token_{language}"))]
     if not tokens:
         raise Refused(400, "this form changes no text")
-    until = data.get("until", "").strip()
-    until_s = instant_s(until) if until else None
-    if until_s is not None and until_s <= desk.now_s():
-        raise Refused(400, f'"{until}" is over: nobody was told anything')
     how = data.get("how", "now")
-    if until_s is not None and how != "now":
-        # An end is a change of what is told by then, and one alone may not plan it for what needs a second person.
-        raise Refused(
-            400,
-            "no end is planned for a text that is proposed, or told by breaking the glass: nobody was told anything; "
-            "leave the end empty, and take the text away later, or plan that with its switch, once it is told",
-        )
-    if until_s is not None:
-        check_due(until_s, desk.now_s())  # before anybody is told: the end is planned after that
+    until_s = _end_in(data.get("until", "").strip(), how, desk)
     asked = [desk.steering.seen(actor, token) for token in tokens]
     if how == "propose":
         for one in asked:
@@ -97,6 +85,25 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
                     actor, Asked(verb=Verb.SET, name=one.name, value=OFF, campaign=campaign), why, until_s
                 )
     return go_to("/notice", "every gate tells it within a second", campaign=campaign)
+
+
+def _end_in(until: str, how: str, desk: Desk) -> int | None:
+    """Return when a text is to be taken away, in seconds since the epoch; None: nobody has said. Refused for what is no
+    time to come, and where no end is planned: before anybody is told, for it is planned after that."""
+    if not until:
+        return None
+    until_s = instant_s(until)
+    if until_s <= desk.now_s():
+        raise Refused(400, f'"{until}" is over: nobody was told anything')
+    if how != "now":
+        # An end is a change of what is told by then, and one alone may not plan it for what needs a second person.
+        raise Refused(
+            400,
+            "no end is planned for a text that is proposed, or told by breaking the glass: nobody was told anything; "
+            "leave the end empty, and take the text away later, or plan that with its switch, once it is told",
+        )
+    check_due(until_s, desk.now_s())
+    return until_s
 
 
 NOTICE: Final = (notice_page, preview, confirm)
