@@ -707,6 +707,14 @@ def test_a_help_desk_finds_what_a_user_won(run: Run, campaign: Path) -> None:
     assert run("verify-receipt", receipt, "--data", "event").code == 0
     nothing = run("find", "Alice", "--data", "event", "--json")
     assert (nothing.code, json.loads(nothing.out)["similar"]) == (1, ["alice"])
+    raw = "al\x1b[31mice\u202e\x9b"
+    steering = run("find", raw, "--data", "event")
+    assert (steering.code, steering.out.splitlines()[0]) == (
+        1, r"al\x1b[31mice\u202e\x9b has none of the 1 grants that were made",
+    )  # fmt: skip
+    asked = run("find", raw, "--data", "event", "--json")
+    assert json.loads(asked.out)["user"] == raw
+    assert asked.out.replace("\n", "").isprintable()
 
 
 def test_reconcile_and_export_are_told_of_one_place(run: Run) -> None:

@@ -1,5 +1,6 @@
 """What a person meets on the pages beside what they came for: no such page, other languages, addresses of entries."""
 
+import html
 import re
 from pathlib import Path
 from typing import Final
@@ -95,6 +96,21 @@ async def test_whose_story_somebody_read_is_not_told_to_viewers(tmp_path: Path) 
         assert "zhang-wei-7" not in (await vera.get("/api/v1/audit")).text
         assert (await get(vera, "/audit?about=zhang-wei-7"))["entries"] == [], "nor by trying ids"
         assert "zh…-7" in (await vera.get("/audit")).text
+
+
+async def test_signs_that_turn_a_text_around_are_shown_as_their_numbers(tmp_path: Path) -> None:
+    why = "gpj\u202eexe \x1b[31m\x00 \u2066end"
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        asked = {"verb": "set", "name": "sampling.non_core", "value": 0.5}
+        await post(olga, "/proposals", 201, asked=asked, why=why)
+        for path in ("/audit", "/waiting"):
+            page = (await olga.get(path)).text
+            assert r"gpj\u202eexe \x1b[31m\x00 \u2066end" in page, path
+            assert not set("\u202e\x1b\x00\u2066") & set(page), path
+        await post(olga, "/drafts", 201, name="gala", kind="packets")
+        text = 'x = "a\u202eb👨\u200d👩"\n'
+        world.desk.drafting.drafts.write("gala", text)
+        assert html.escape(text, quote=True).replace("&quot;", "&#34;") in (await olga.get("/drafts/gala")).text
 
 
 async def test_an_entry_of_the_log_has_an_address_that_stays(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import click
 
 from redrush.cli.declaring import Option
-from redrush.core.identity.user_ids import visible
+from redrush.core.identity.user_ids import STEERING, legible, visible
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
@@ -64,11 +64,12 @@ TokenOption = Annotated[
 
 
 def show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
-    """Print the fields as one JSON object, or the lines."""
+    """Print the fields as one JSON object, or the lines; whatever was asked or is kept, nothing steers a terminal."""
     if as_json:
-        lines = [json.dumps(fields, ensure_ascii=False, indent=2)]
+        written = json.dumps(fields, ensure_ascii=False, indent=2)
+        lines = [STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written)]
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{legible(line)}\n")
 
 
 def warn(sentences: Iterable[str]) -> None:

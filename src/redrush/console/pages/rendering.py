@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Redirect, Response
 from litestar.types import ExceptionHandlersMap
+from markupsafe import Markup
 
 from redrush import __version__
 from redrush.api.access import actor_in
@@ -23,6 +24,7 @@ from redrush.api.desk import Desk
 from redrush.api.seals import Refused
 from redrush.console.wording import in_chinese, validator_in_chinese
 from redrush.control.event import load_campaign
+from redrush.core.identity.user_ids import legible
 from redrush.errors import RedrushError
 from redrush.watch.log import server_log
 
@@ -45,15 +47,22 @@ Page = Response[bytes]
 
 @cache
 def templates() -> Environment:
-    """Return the templates, which escape everything and know no name that is not given."""
+    """Return the templates, which escape everything, show signs that turn a text around as their numbers, and know no
+    name that is not given."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.filters["figure"] = figure
     environment.filters["grouped"] = grouped
     environment.filters["plain"] = plain_value
+    environment.filters["exactly"] = Markup.escape
     return environment
+
+
+def _shown(value: object) -> object:
+    """Return what a template writes for a value: text is legible, but for what is to be sent back `exactly`."""
+    return legible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def figure(value: float | None, digits: int = 0) -> str:

@@ -92,6 +92,17 @@ def visible(text: str) -> str:
     return "".join(sign if sign.isprintable() and NOT_SEEN.match(sign) is None else written(sign) for sign in text)
 
 
+STEERING: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Finds signs that steer a terminal or turn a text around; no line break or tab, and none that joins an emoji."""
+
+
+def legible(text: str) -> str:
+    """Return a text of any lines with `\\x1b` or the like for every sign of STEERING; others stay as they are."""
+    return STEERING.sub(lambda found: written(found[0]), text)
+
+
 def written(sign: str) -> str:
     """Return one sign as its number: `\\x1b`, `\\u200b`, `\\U000e0100`; a space as "a space"."""
     if sign == " ":
