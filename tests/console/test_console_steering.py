@@ -238,6 +238,7 @@ async def test_two_admins_take_no_protection_from_each_other_unseen(tmp_path: Pa
     async with without_server(tmp_path) as world, world.client("anna") as anna:
         page = {"switches": "release.*\r\nanswer_ended*", "seen": ""}
         assert (await anna.post("/waiting/protected", data=page)).status_code == 303
+        assert "no switch is called" not in (await anna.get("/waiting")).text
         late = await anna.post("/waiting/protected", data={"switches": "settlement.*", "seen": ""})
         assert (late.status_code, "changed these since you looked" in late.text) == (409, True)
         late = await anna.put("/api/v1/protected", json={"switches": [], "seen": ["release.*"]})
@@ -247,6 +248,17 @@ async def test_two_admins_take_no_protection_from_each_other_unseen(tmp_path: Pa
         seen = "release.*\r\nanswer_ended*"
         assert (await anna.post("/waiting/protected", data={"switches": "", "seen": seen})).status_code == 303
         assert list(world.desk.steering.protected) == []
+
+
+async def test_a_protected_name_that_no_switch_has_is_told(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna", **{"Accept-Language": "zh-CN"}) as anna:
+        wanted = ["answer_endet*", "answer_ended*", "set.*", "set.promot.*", "set.rebuild.s1", PACE]
+        answer = (await anna.put("/api/v1/protected", json={"switches": wanted})).json()
+        assert answer == {"switches": wanted, "uncalled": ["answer_endet*", "set.promot.*"]}
+        saved = {"switches": "sampling.*\nno.such", "seen": "\n".join(wanted)}
+        assert (await anna.post("/waiting/protected", data=saved)).status_code == 303
+        assert "没有开关叫 no.such" in (await anna.get("/waiting")).text
+        assert (await get(anna, "/switches"))["protected"] == ["sampling.*", "no.such"]
 
 
 async def test_an_edited_schedule_has_the_time_that_was_said(tmp_path: Path) -> None:

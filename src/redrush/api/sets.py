@@ -6,6 +6,7 @@ minutes, so it goes on behind the answer, and what became of it is told with the
 """
 
 import asyncio
+import fnmatch
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
@@ -170,6 +171,11 @@ class Sets:
         if state is None:
             raise Refused(404, f'there is no set "{set_id}", or nobody watches over it')
         return state
+
+
+def names_an_order(pattern: str) -> bool:
+    """Whether orders about sets may be called by this name, or pattern, where it is said what needs a second person."""
+    return any(fnmatch.fnmatchcase(f"set.{verb}", ".".join(pattern.split(".")[:2])) for verb in SetVerb)
 
 
 def _named(asked: SetAsked) -> str:

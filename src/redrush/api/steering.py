@@ -21,7 +21,7 @@ from redrush.api.event_link import Links
 from redrush.api.proposals import EDITED, Asked, Proposal, Proposals, State
 from redrush.api.seals import SEEN_BEFORE, Refused, Seals
 from redrush.control.event import load_campaign
-from redrush.control.orders import Preview
+from redrush.control.orders import ListSwitches, Preview
 from redrush.core.rush.instants import rfc3339_s
 from redrush.core.steering.switches import ANSWER_ENDED
 from redrush.errors import RedrushError
@@ -33,6 +33,8 @@ LATE_MAX_S: Final = 60
 """A schedule whose time passed while the console was away for longer is suspended, never made up for."""
 AHEAD_MAX_S: Final = 366 * 86_400
 """How far ahead a change, or a campaign, is scheduled."""
+CAMPAIGNS_LOOKED_AT_MAX: Final = 100
+"""For what their switches are called."""
 IN_THE_CONSOLE: Final = "in the console"
 ITSELF: Final = "schedule"
 """Whom the log names for what nobody did at that moment."""
@@ -139,6 +141,20 @@ class Steering:
         wanted = tuple(dict.fromkeys(one.strip() for one in patterns if one.strip()))[:100]
         self._diary.note(actor.name, "protect", ", ".join(wanted) or "nothing", address=actor.address)
         self._waiting.protect(wanted)
+
+    async def uncalled(self, names_an_order: Callable[[str], bool]) -> list[str]:
+        """Return which of these names and patterns no switch is called by, of the campaigns that answer, and no order
+        about a set, as is said by `names_an_order`: slips of the pen, or what is still to come."""
+        left = [one for one in self.protected if not names_an_order(one)]
+        for campaign in self._links.campaigns()[:CAMPAIGNS_LOOKED_AT_MAX]:
+            if not left:
+                break
+            try:
+                told = await self._links.of(campaign["campaign"]).read(ListSwitches())
+            except RedrushError:
+                continue  # it is protected all the same
+            left = [one for one in left if not fnmatch.filter([switch["name"] for switch in told["switches"]], one)]
+        return left
 
     def glass(self) -> list[dict[str, str]]:
         """Return who went ahead alone lately, with what and why."""

@@ -17,6 +17,7 @@ from redrush.api.handlers.asking import (
     actor_of,
 )
 from redrush.api.proposals import Asked, Proposal
+from redrush.api.sets import names_an_order
 from redrush.api.steering import Previewed
 from redrush.control.orders import ListPlaybooks, ListSwitches
 
@@ -116,7 +117,7 @@ class Protecting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @put("/protected", opt=ADMIN, summary="Say which switches need a second person")
 async def protect(data: JSONBody[Protecting], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
     desk.steering.protect(actor_of(request), data.switches, data.seen)
-    return {"switches": desk.steering.protected}
+    return {"switches": desk.steering.protected, "uncalled": await desk.steering.uncalled(names_an_order)}
 
 
 STEERING: Final = (

@@ -15,6 +15,7 @@ from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.steering import decide, playbooks, switches
 from redrush.api.proposals import Asked, State, Verb
 from redrush.api.seals import Refused
+from redrush.api.sets import names_an_order
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 from redrush.core.rush.instants import rfc3339_s
@@ -99,6 +100,8 @@ def _edition(fields: Mapping[str, str]) -> int:
 async def protect(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     wanted = data.get("switches", "").replace(",", "\n").splitlines()
     desk.steering.protect(actor_of(request), wanted, data.get("seen", "").splitlines())
+    if uncalled := await desk.steering.uncalled(names_an_order):
+        return go_to("/waiting", f"from now on these need a second person; no switch is called {', '.join(uncalled)}")
     return go_to("/waiting", "from now on these need a second person")
 
 
