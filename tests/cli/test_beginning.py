@@ -42,10 +42,29 @@ def test_instants_are_written_with_the_offset_of_this_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "opens", ["", "tomorrow", "in two minutes", "in 2 weeks", "20:00", "2026-12-24T20:00:00", "-2m"]
+    "opens",
+    [
+        "",
+        "tomorrow",
+        "in two minutes",
+        "in 2 weeks",
+        "20:00",
+        "2026-12-24T20:00:00",
+        "2026-12-24T20:00:00+08:00:30",
+        "-2m",
+    ],
 )
 def test_what_cannot_be_read_is_said_with_what_can(opens: str) -> None:
     with pytest.raises(ConfigError, match='write "in 2 minutes", "in 3 hours", "now", or an instant with its offset'):
+        opening_at(SAMPLE, opens, NOW)
+
+
+@pytest.mark.parametrize(
+    ("opens", "year"),
+    [("9999-12-31T23:59:59-12:00", 9999), ("1999-12-24T20:00:00Z", 1999), ("9000-12-31T23:30:00Z", 9001)],
+)
+def test_a_year_that_no_file_may_have_is_refused_as_there(opens: str, year: int) -> None:
+    with pytest.raises(ConfigError, match=f"^--opens: {year} is not a year of 2000 to 9000$"):
         opening_at(SAMPLE, opens, NOW)
 
 

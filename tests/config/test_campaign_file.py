@@ -1,5 +1,6 @@
 """Campaign files: what a person can get wrong, and what they are told. File, line and key every time."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -192,7 +193,6 @@ def test_a_mistake_further_down_is_told_too(more: str, line: int, key: str, sent
     ("text", "line"),
     [
         (MINIMUM.replace('"60s"', '"60s'), 9),
-        (MINIMUM.replace('id = "r20"', 'id = "r20"\nid = "r21"'), 8),
         (MINIMUM + "a = " + "[" * 5_000, None),
         (MINIMUM + "a = " + "1" * 5_000, None),
         (MINIMUM.replace("2027-02-06T20", "2027-13-06T20"), 8),
@@ -226,6 +226,8 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, line: int | None) -> N
         ("T20:00:00+08:00", " 20:00 # in the evening", 8, "write 2027-02-06T20:00:00+08:00, with the offset of your"),
         ("2027-02-06T20:00:00", "2027/2/6 20:00:00", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
         ("2027-02-06T20", "2027-02-30T20", 8, "there is no such day"),
+        ("T20:00:00+08:00", "T20:00:00+99:00", 8, "(with quotes); there is no offset +99:00"),
+        ("T20:00:00+08:00", "T20:00:00+0860", 8, "(with quotes); there is no offset +0860"),
         ("T20:00:00+08:00", "T20:00:60Z", 8, "there is no such time of day"),
         ("2027-02-06T20:00:00+08:00", "now", 8, 'opens: now has no quotes: write opens = "now"'),
         # quotes left out
@@ -244,6 +246,47 @@ def test_a_value_that_toml_cannot_read_is_told_with_its_right_form(
         parse_campaign(MINIMUM.replace(old, new, 1), "c.toml")
     assert str(told.value).startswith(f"c.toml:{line}: ")
     assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("after", "more", "told"),
+    [
+        ("opens", "opens = 2027-02-06T21:00:00+08:00", "9: round[0].opens stands there twice, first in line 8"),
+        ("lasts", "lasts = 60", "10: round[0].lasts stands there twice, first in line 9"),
+        ("packets", "packets = 5", "13: round[0].packets stands there twice, first in line 12"),
+        ("packets", "a = [\n 1,\n]\na = [\n 2,\n]", "16: round[0].a stands there twice, first in line 13"),
+        ("leftover", 'leftover = "next"', "16: round[0].leftover stands there twice, first in line 15"),
+        ("packets", "line = {a = 1, a = 2}", "13: a stands there twice"),
+        ("currency", "[campaign]", "5: the table [campaign] stands there twice"),
+        ("leftover", "[round.line]\n[round.line]", "17: the table [round.line] stands there twice"),
+    ],
+)
+def test_what_stands_there_twice_is_told_as_that(after: str, more: str, told: str) -> None:
+    text = re.sub(rf"^{after} = .*\n", lambda found: f"{found[0]}{more}\n", MINIMUM, flags=re.MULTILINE)
+    with pytest.raises(ConfigError) as fault:
+        parse_campaign(text, "c.toml")
+    assert str(fault.value).startswith(f"c.toml:{told}; ")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('opens = "tomorrow"', 'write it like 2027-02-06T20:00:00+08:00 (no quotes) or "now" (with quotes)'),
+        ('opens = "NOW"', 'write it like 2027-02-06T20:00:00+08:00 (no quotes) or "now" (with quotes)'),
+        ("opens = 5", 'write it like 2027-02-06T20:00:00+08:00 (no quotes) or "now" (with quotes)'),
+        ('opens = "2027-02-06 9:00+08:00"', "write 2027-02-06T09:00:00+08:00 (no quotes)"),
+        ('opens = "2027-02-06 9:00"', "write 2027-02-06T09:00:00+08:00 (no quotes), with the offset of your clocks"),
+        ('opens = "now"\nevery = "1h"\nuntil = "now"', "write it like 2027-02-06T20:00:00+08:00 (no quotes)"),
+        (
+            'opens = "now"\nevery = "1h"\nuntil = 2027-02-06T20:00',
+            "write 2027-02-06T20:00:00+08:00, with the offset of your clocks",
+        ),
+    ],
+)
+def test_an_instant_is_asked_for_as_its_key_has_it(line: str, told: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        parse_campaign(MINIMUM.replace("opens = 2027-02-06T20:00:00+08:00", line), "c.toml")
+    assert str(fault.value).partition("is not an instant: ")[2] == told
 
 
 def test_too_many_equal_packets_are_refused_where_their_number_stands() -> None:

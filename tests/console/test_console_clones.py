@@ -63,6 +63,23 @@ async def test_a_campaign_is_cloned_with_its_comments_at_other_times(tmp_path: P
         assert "clone campaign gala as again" in (await olga.get("/audit")).text
 
 
+async def test_a_clone_opens_in_a_year_that_a_file_may_have(tmp_path: Path) -> None:
+    far = campaign(
+        a_round("a", "1.00", 10, opens="2000-01-01T00:00:00Z"),
+        a_round("b", "1.00", 10, opens="8999-01-01T00:00:00Z"),
+        id="far",
+    )
+    async with without_server(tmp_path, far) as world, world.client("olga") as olga:
+        for opens, told in (
+            ("9999-12-31T23:59:59-12:00", "9999 is not a year of 2000 to 9000"),
+            ("2099-03-01T20:00:00+08:00:30", "has an offset with seconds"),
+            ("8999-01-01T00:00:00Z", "then round b would open after the last year that there is"),
+        ):
+            refused = await post(olga, "/drafts", 400, name="again", of_campaign="far", opens=opens)
+            assert told in refused["detail"]
+        assert not list((tmp_path / "console-drafts").glob("again*"))
+
+
 def _directory(world: World, name: str) -> DataDir:
     return DataDir(Path(next(one for one in list_campaigns(world.data_dir) if one["campaign"] == name)["directory"]))
 

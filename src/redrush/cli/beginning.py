@@ -65,12 +65,25 @@ def opening_at(sample: str, opens: str, now: datetime) -> str:
     """Return the sample with its first round opening then, and the second an hour later. ConfigError if `opens` cannot
     be read. `now` has the offset that the instants are written with."""
     first = NOW if opens.strip().lower() == NOW else _instant(opens.strip(), now)
-    second = (now.replace(microsecond=0) if isinstance(first, str) else first) + NEXT_ROUND_AFTER
+    second = _hour_later(now.replace(microsecond=0) if isinstance(first, str) else first)
     for written, instant in zip(SAMPLE_OPENS, (first, second), strict=True):
         value = f'"{instant}"' if isinstance(instant, str) else instant.isoformat()
         assert sample.count(f"opens = {written}") == 1 or (written is not SAMPLE_OPENS[0] and written not in sample)
         sample = sample.replace(f"opens = {written}", f"opens = {value}")
     return sample
+
+
+def _hour_later(first: datetime) -> datetime:
+    """Return when the second round opens. ConfigError for a year in which no round may open."""
+    from redrush.config import check_year
+
+    try:
+        check_year(first)
+        second = first + NEXT_ROUND_AFTER
+        check_year(second)
+    except ValueError as wrong:
+        raise ConfigError(f"--opens: {wrong}") from None
+    return second
 
 
 def _instant(opens: str, now: datetime) -> datetime:
@@ -83,7 +96,8 @@ def _instant(opens: str, now: datetime) -> datetime:
         instant = datetime.fromisoformat(opens)
     except ValueError:
         instant = None
-    if instant is None or instant.tzinfo is None:
+    offset = None if instant is None else instant.utcoffset()
+    if instant is None or offset is None or offset % timedelta(minutes=1):  # TOML has no seconds in an offset
         raise ConfigError(
             f'--opens: "{opens}" cannot be read: write "in 2 minutes", "in 3 hours", "now", '
             f"or an instant with its offset, like {SAMPLE_OPENS[0]}"

@@ -21,7 +21,7 @@ from redrush.config.hosted import load_deployment_file
 from redrush.config.limits_table import LimitsSpec
 from redrush.config.notifier_table import NotifierSpec
 from redrush.config.payments_file import PaymentsFile, ProviderSpec, load_payments_file
-from redrush.config.rounds import LASTS_US_MAX, NOW, OPENS_YEARS, PACKETS_MAX, RoundSpec
+from redrush.config.rounds import LASTS_US_MAX, NOW, PACKETS_MAX, RoundSpec, check_year
 from redrush.config.secret import Secret
 from redrush.config.toml_file import FILE_BYTES_MAX
 
@@ -30,7 +30,6 @@ __all__ = [
     "FILE_BYTES_MAX",
     "LASTS_US_MAX",
     "NOW",
-    "OPENS_YEARS",
     "PACKETS_MAX",
     "ROUNDS_MAX",
     "CampaignFile",
@@ -44,6 +43,7 @@ __all__ = [
     "Secret",
     "SetSpec",
     "WrittenFile",
+    "check_year",
     "given_campaign",
     "is_deployment",
     "load_campaign_file",

@@ -94,6 +94,8 @@ def tables_of(text: str, name: str) -> dict[str, Any]:
         sentence, _, position = str(fault).partition(" (at ")
         line = _AT_LINE.match(position)
         number = int(line[1]) if line else text.count("\n") + 1
+        if (twice := _twice(sentence, text, number)) is not None:
+            raise ConfigError(f"{name}:{twice[0]}: {twice[1]}") from fault
         where = f"{name}:{number}"
         if (told := meant(text.split("\n")[number - 1])) is not None:
             raise ConfigError(f"{where}: {told}") from fault
@@ -128,6 +130,29 @@ def parse(
 
 
 _AT_LINE = re.compile(r"line (\d+)")
+_DECLARED_TWICE = re.compile(r"Cannot declare \((.+)\) twice")
+_TWICE_INLINE = re.compile(r"Duplicate inline table key '(.+)'")
+_PART = re.compile(r"'([^']*)'")
+
+
+def _twice(sentence: str, text: str, number: int) -> tuple[int, str] | None:
+    """Return the line of a key or table that stands there for the second time, and what to tell, if it is that which
+    tomllib says of the text up to line `number`; else None."""
+    if (inline := _TWICE_INLINE.match(sentence)) is not None:
+        return number, f"{inline[1]} stands there twice; keep one of them"
+    if (table := _DECLARED_TWICE.match(sentence)) is not None:
+        return number, f"the table [{'.'.join(_PART.findall(table[1]))}] stands there twice; make one of them"
+    if sentence != "Cannot overwrite a value":
+        return None
+    before = [found for found in _lines_of_keys(text) if found[1] <= number]
+    if not before:
+        return None
+    key, second = before[-1]
+    first = next(line for found, line in before if found == key)
+    where = f", first in line {first}" if first != second else ""
+    return second, f"{key} stands there twice{where}; keep one of them"
+
+
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _ENUM = re.compile(r"Invalid (?:enum )?value '?(.+?)'?")

@@ -4,10 +4,11 @@
 """
 
 import re
+import tomllib
 from datetime import date, timedelta
 from typing import Final
 
-INSTANT_FORM: Final = '2027-02-06T20:00:00+08:00 (no quotes) or "now"'
+INSTANT_FORM: Final = "2027-02-06T20:00:00+08:00 (no quotes)"
 
 LINE_MAX: Final = 400
 """A longer line is no slip of a person's pen."""
@@ -29,8 +30,10 @@ def meant(line: str) -> str | None:
     if len(line) > LINE_MAX or (found := _KEY.match(line)) is None or not found[2]:
         return None
     key, value = found[1], found[2]
+    if _can_be_read(value):
+        return None
     if _LIKE_A_DATE.match(value):
-        return f"{key}: {value} is not an instant: write {instant_meant(value)}"
+        return f"{key}: {value} is not an instant: write {instant_meant(value, or_now=key == 'opens')}"
     if _DURATION.fullmatch(value):
         return f'{key}: {value} has no quotes: write {key} = "{value}"'
     if _AMOUNT.fullmatch(value):
@@ -42,30 +45,50 @@ def meant(line: str) -> str | None:
     return None
 
 
-def instant_meant(text: str) -> str:
-    """Return the right form of an instant that was written wrong, or the form in general."""
+def instant_meant(text: str, *, or_now: bool, quoted: bool = False) -> str:
+    """Return the right form of an instant that was written wrong, or the form in general.
+
+    `or_now`: the key may have "now", too; `quoted`: it stands in quotes, and must not.
+    """
+    like = f'it like {INSTANT_FORM} or "now" (with quotes)' if or_now else f"it like {INSTANT_FORM}"
     found = _INSTANT.fullmatch(text.strip())
     if found is None:
-        return f"it like {INSTANT_FORM}"
+        return like
     hour = int(found["hour"])
     try:
         day = date(int(found["date"]), int(found["month"]), int(found["day"]))
         if hour == 24 and int(found["minute"]) == 0:
             day, hour = day + timedelta(days=1), 0
     except (ValueError, OverflowError):
-        return f"it like {INSTANT_FORM}; there is no such day"
+        return f"{like}; there is no such day"
     second = found["second"] or "00"
     if hour > 23 or int(found["minute"]) > 59 or int(second) > 59:
-        return f"it like {INSTANT_FORM}; there is no such time of day"
+        return f"{like}; there is no such time of day"
+    if (offset := _offset(found["offset"])) is None:
+        return f"{like}; there is no offset {found['offset']}"
     time = f"{hour:02}:{found['minute']}:{second}{found['fraction'] or ''}"
-    return f"{day.isoformat()}T{time}{_offset(found['offset'])}"
+    bare = " (no quotes)" if quoted else ""
+    yours = "" if found["offset"] else ", with the offset of your clocks"
+    return f"{day.isoformat()}T{time}{offset}{bare}{yours}"
 
 
-def _offset(text: str | None) -> str:
+def _can_be_read(value: str) -> bool:
+    """Whether the value is not what is wrong with its line."""
+    try:
+        tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _offset(text: str | None) -> str | None:
+    """Return the right form of an offset, +08:00 where there is none; None for one that there is not."""
     if text is None:
-        return "+08:00, with the offset of your clocks"
+        return "+08:00"
     if text in {"Z", "z"}:
         return "Z"
     digits = text[1:].replace(":", "")
     hours, minutes = (digits, "00") if len(digits) <= 2 else (digits[:-2], digits[-2:])
+    if int(hours) > 23 or int(minutes) > 59:
+        return None
     return f"{text[0]}{int(hours):02}:{minutes}"

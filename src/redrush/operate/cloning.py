@@ -16,7 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import DateTime
 
-from redrush.config import NOW, WrittenFile
+from redrush.config import NOW, WrittenFile, check_year
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.control.written import load_written
@@ -77,6 +77,13 @@ def _instant(text: str) -> datetime:
         raise ConfigError(f'"{text}" is no instant: write it like 2027-02-06T20:00:00+08:00') from None
     if at.tzinfo is None:
         raise ConfigError(f'"{text}" says no zone: write it like 2027-02-06T20:00:00+08:00')
+    offset = at.utcoffset()
+    if offset is not None and offset % timedelta(minutes=1):  # TOML has no such offset
+        raise ConfigError(f'"{text}" has an offset with seconds: write it like 2027-02-06T20:00:00+08:00')
+    try:
+        check_year(at)
+    except ValueError as wrong:
+        raise ConfigError(str(wrong)) from None
     return at
 
 
@@ -95,9 +102,12 @@ def _move(document: Any, data_dir: DataDir, wanted: datetime) -> None:
     for round_, at in zip(rounds, opens, strict=True):
         if at is None:
             continue
-        _write(round_, "opens", at + shift, wanted)
-        if (until := round_.get("until")) is not None:
-            _write(round_, "until", until + shift, wanted)
+        try:
+            _write(round_, "opens", at + shift, wanted)
+            if (until := round_.get("until")) is not None:
+                _write(round_, "until", until + shift, wanted)
+        except OverflowError:
+            raise ConfigError(f"then round {round_['id']} would open after the last year that there is") from None
 
 
 def _write(round_: Any, key: str, at: datetime, like: datetime) -> None:

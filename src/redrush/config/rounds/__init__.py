@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, get_args
 
 from redrush.config.rounds.draw import DrawTable
 from redrush.config.rounds.packets import PACKETS_MAX, DoubleMeanTable, EqualTable, LuckyTable
-from redrush.config.rounds.round_table import LASTS_US_MAX, NOW, OPENS_YEARS, RoundSpec, RoundTable
+from redrush.config.rounds.round_table import LASTS_US_MAX, NOW, RoundSpec, RoundTable, check_year
 from redrush.config.rounds.sale import SaleTable
 
 RoundTables: TypeAlias = EqualTable | LuckyTable | DoubleMeanTable | DrawTable | SaleTable
@@ -20,9 +20,9 @@ __all__ = [
     "KINDS",
     "LASTS_US_MAX",
     "NOW",
-    "OPENS_YEARS",
     "PACKETS_MAX",
     "RoundSpec",
     "RoundTable",
     "RoundTables",
+    "check_year",
 ]

@@ -8,7 +8,7 @@ import msgspec
 
 from redrush.config.rounds.line import LineTable
 from redrush.config.toml_file import Wrong, check_id, wrong_at
-from redrush.config.toml_hints import INSTANT_FORM, instant_meant
+from redrush.config.toml_hints import instant_meant
 from redrush.core.rush.campaign import Kind, Leftover
 from redrush.core.rush.draw import DrawTerms
 from redrush.core.rush.durations import parse_duration_us
@@ -23,6 +23,12 @@ LASTS_US_MAX = 366 * 86_400_000_000
 """A rush lasts seconds, an offer weeks; what is longer than a year is a slip of the pen."""
 OPENS_YEARS = range(2000, 9001)
 """Years a round may open in: so far from both ends of the calendar that no sum with an instant leaves it."""
+
+
+def check_year(opens: datetime) -> None:
+    """Raise ValueError, with why, for a year in which no round may open."""
+    if opens.year not in OPENS_YEARS:
+        raise ValueError(f"{opens.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
 
 
 class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,24 +115,25 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def opens_us(self, at: str) -> int | None:
         """Return when the round opens, None for "now". Raises Wrong for what is no instant."""
-        return None if self.opens == NOW else self.instant_us(f"{at}.opens", self.opens)
+        return None if self.opens == NOW else self.instant_us(f"{at}.opens", self.opens, or_now=True)
 
-    def instant_us(self, at: str, written: object) -> int | None:
-        """Return the instant that is written at a key, None if there is none. Raises Wrong for what is no instant."""
+    def instant_us(self, at: str, written: object, *, or_now: bool = False) -> int | None:
+        """Return the instant that is written at a key, None if there is none. Raises Wrong for what is no instant.
+
+        `or_now`: the key may have "now" as well, which is for the error to say.
+        """
         if written is None:
             return None
         if not isinstance(written, datetime):
-            raise Wrong(at, _not_an_instant(written))
+            raise Wrong(at, _not_an_instant(written, or_now=or_now))
         if written.tzinfo is None:
             raise Wrong(at, f"{written.isoformat()} has no offset: write it like {written.isoformat()}+08:00")
-        if written.year not in OPENS_YEARS:
-            raise Wrong(at, f"{written.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
+        with wrong_at(at):
+            check_year(written)
         return to_us(written)
 
 
-def _not_an_instant(opens: object) -> str:
-    if isinstance(opens, str) and "now" not in opens.lower():
-        return f'"{opens}" is not an instant: write {instant_meant(opens)} (no quotes)'
-    if isinstance(opens, date):
-        return f"{opens} is not an instant but a day: write {opens}T20:00:00+08:00"
-    return f'"{opens}" is not an instant: write {INSTANT_FORM}'
+def _not_an_instant(written: object, *, or_now: bool) -> str:
+    if isinstance(written, date):
+        return f"{written} is not an instant but a day: write {written}T20:00:00+08:00"
+    return f'"{written}" is not an instant: write {instant_meant(str(written), or_now=or_now, quoted=True)}'
