@@ -12,8 +12,10 @@ from redrush.cli.main import main
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
+from redrush.core.money.currency import format_amount
 from redrush.core.rush.sale_order import SaleOrder, State, Why
 from redrush.errors import RedrushError
+from redrush.operate.as_seen import Seen
 from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books
 from redrush.operate.refunding import find_refundable, give_back
@@ -93,9 +95,11 @@ def test_it_is_told_first_and_given_back_once_while_the_count_is_right(
     for whose, count in ((("--user", "u2"), 1), (("--order", "o1"), 1), (("--user", "nobody"), 0)):
         assert ran(*whose)[1]["orders"] == count
     assert ran("--yes", "3")[0] == 1, "it is another number by now"
+    assert ran("--yes", "4", "--sum", format_amount(2 * PRICE, "CNY"))[0] == 1, "it is another sum by now"
+    assert ran("--sum", "1.00")[0] == ran("--yes", "4", "--sum", "1,000")[0] == 2
     with closing(SqliteSaleBook.open_path(DataDir(tmp_path).sales)) as sales:
         assert [one.state for one in sales.all()] == [one.state for one in kept], "nothing was done"
-    assert ran("--yes", "4")[1]["given_back"] is True
+    assert ran("--yes", "4", "--sum", format_amount(3 * PRICE, "CNY"))[1]["given_back"] is True
     with closing(SqliteSaleBook.open_path(DataDir(tmp_path).sales)) as sales:
         after = {one.id: one for one in sales.all()}
         assert [after[f"o{number}"].state for number in range(4)] == [State.CLOSING] + [State.RECALLING] * 3
@@ -105,7 +109,7 @@ def test_it_is_told_first_and_given_back_once_while_the_count_is_right(
     found = find_refundable(books, now_us())
     assert (found.orders, found.under_way, found.refunded) == (0, 4, 0)
     with pytest.raises(RedrushError, match="there are 0 orders by now, not 4"):
-        give_back(books, 4, now_us())
+        give_back(books, Seen(4), now_us())
 
 
 def test_orders_of_a_deployment_are_in_its_database(tmp_path: Path, databases: Databases) -> None:
@@ -119,7 +123,7 @@ def test_orders_of_a_deployment_are_in_its_database(tmp_path: Path, databases: D
     assert find_refundable(books, now_us()).paid_total_minor == 2 * PRICE
     with closing(Reissue(books, None, now_us())) as reissue:
         assert (reissue.find().orders, reissue.find().left_out) == (1, ())
-    give_back(books, 2, now_us())
+    give_back(books, Seen(2), now_us())
     with sale_book_of(books, "c") as sales:
         assert sales is not None
         assert {one.state for one in sales.all()} == {State.RECALLING}

@@ -16,6 +16,7 @@ from redrush.control.data_dir import DataDir
 from redrush.core.money.clearing import spent
 from redrush.core.rush.sale_order import SaleOrder, State
 from redrush.errors import RedrushError
+from redrush.operate.as_seen import Seen
 from redrush.operate.paying import Books
 from redrush.operate.reissuing import Reissue, Undelivered
 from redrush.ports.bill_book import Entry, NewBill
@@ -38,9 +39,9 @@ def found(directory: Path, payments: PaymentsFile | None = BANK) -> Undelivered:
         return order.find()
 
 
-def delivered(directory: Path, count: int, *, unknown: bool = False) -> Undelivered:
+def delivered(directory: Path, count: int, total_minor: int | None = None, *, unknown: bool = False) -> Undelivered:
     with closing(Reissue(Books(DataDir(directory), None), BANK, now_us())) as order:
-        return order.deliver(count, unknown=unknown)
+        return order.deliver(Seen(count, total_minor), unknown=unknown)
 
 
 def now_us() -> int:
@@ -59,7 +60,10 @@ async def test_what_was_won_and_not_paid_is_paid_once_and_only_while_the_count_i
     assert found(tmp_path, None).left_out == ("payouts: say by whom (--payments FILE)",)
     with pytest.raises(RedrushError, match="there are 3 things to deliver by now, not 2: nothing was done"):
         delivered(tmp_path, 2)
-    assert delivered(tmp_path, 3).payouts == 3
+    with pytest.raises(RedrushError, match=r"they come to 300\.00 CNY by now, not 299\.99: nothing was done"):
+        delivered(tmp_path, 3, 29_999)
+    assert found(tmp_path).payouts == 3
+    assert delivered(tmp_path, 3, 30_000).payouts == 3
     assert found(tmp_path).count(unknown=True) == 0
     with pytest.raises(RedrushError, match="there are 0 things"):
         delivered(tmp_path, 3)
@@ -199,10 +203,15 @@ async def test_the_command_tells_before_it_does(
         for path in tmp_path.glob("messages.*"):
             path.unlink()
     run(monkeypatch, "reissue", "--data", str(tmp_path))
-    assert "--yes 6 delivers them" in capsys.readouterr().out
+    assert "--yes 6 --sum 0.00 delivers them" in capsys.readouterr().out
     run(monkeypatch, "reissue", "--data", str(tmp_path), "--yes", "5", code=1)
     assert "there are 6 things to deliver by now, not 5" in capsys.readouterr().err
-    run(monkeypatch, "reissue", "--data", str(tmp_path), "--yes", "6", "--json")
+    run(monkeypatch, "reissue", "--data", str(tmp_path), "--yes", "6", "--sum", "0.01", code=1)
+    assert "they come to 0.00 CNY by now, not 0.01: nothing was done" in capsys.readouterr().err
+    for wrong in (("--sum", "0.00"), ("--yes", "6", "--sum", "x")):
+        run(monkeypatch, "reissue", "--data", str(tmp_path), *wrong, code=2)
+        assert "--sum" in capsys.readouterr().err
+    run(monkeypatch, "reissue", "--data", str(tmp_path), "--yes", "6", "--sum", "0.00", "--json")
     told = json.loads(capsys.readouterr().out)
     assert (told["count"], told["delivered"], told["messages_missing"]) == (6, True, 6)
     run(monkeypatch, "message", "list", "--data", str(tmp_path), "--user", "ann", "--json")

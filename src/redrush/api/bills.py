@@ -19,6 +19,7 @@ from redrush.api.payouts import check_as_seen
 from redrush.api.seals import COUNTED_BEFORE, Refused, Seals
 from redrush.config import PaymentsFile, load_payments_file
 from redrush.core.money.currency import format_amount
+from redrush.operate.as_seen import Seen
 from redrush.operate.paying import Books, OtherFees, compare_day
 from redrush.operate.reissuing import Undelivered, deliver, look_for
 from redrush.settle.paying.comparing import Compared, Fees
@@ -191,7 +192,9 @@ class Bills:
         self._diary.note(actor.name, "reissue", f"{seen.count} things", why, actor.address)
         self._delivering = True
         try:
-            done = await asyncio.to_thread(self._deliver, link, seen.count, unknown=seen.unknown)
+            done = await asyncio.to_thread(
+                self._deliver, link, Seen(seen.count, now.payouts_total_minor), unknown=seen.unknown
+            )
         finally:
             self._delivering = False
         return Delivered(done, seen.count)
@@ -199,8 +202,8 @@ class Bills:
     def _look_for(self, link: EventLink) -> Undelivered:
         return look_for(_books(link), self._file(link), self._now_us())
 
-    def _deliver(self, link: EventLink, count: int, *, unknown: bool) -> Undelivered:
-        return deliver(_books(link), self._file(link), self._now_us(), count, unknown=unknown)
+    def _deliver(self, link: EventLink, seen: Seen, *, unknown: bool) -> Undelivered:
+        return deliver(_books(link), self._file(link), self._now_us(), seen, unknown=unknown)
 
     def _file(self, link: EventLink) -> PaymentsFile | None:
         deployment = link.deployment

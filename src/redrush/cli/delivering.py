@@ -9,8 +9,14 @@ from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, Who
 from redrush.core.identity.user_ids import normalised, visible
 
 if TYPE_CHECKING:
+    from redrush.operate.as_seen import Seen
     from redrush.operate.paying import Books
     from redrush.ports.message_book import MessageState
+
+SumOption = Annotated[
+    str | None,
+    Option("--sum", metavar="AMOUNT", help="With --yes: only if they still come to AMOUNT as well, as it was told."),
+]
 
 message_app = Group(help="What winners are told: look, send again.")
 
@@ -73,6 +79,7 @@ def reissue(
     yes: Annotated[
         int | None, Option("--yes", metavar="N", help="Deliver it, if it is still N things; else only tell.")
     ] = None,
+    sum_: SumOption = None,
     unknown: Annotated[
         bool, Option("--unknown", help="Also messages that may have arrived: some people are told twice.")
     ] = False,
@@ -89,7 +96,8 @@ def reissue(
 
     file = None if payments is None else load_payments_file(payments)
     books, now_us = Books.at(data, deploy), system_clock().now_us()
-    found = look_for(books, file, now_us) if yes is None else deliver(books, file, now_us, yes, unknown=unknown)
+    seen = _seen(books, yes, sum_)
+    found = look_for(books, file, now_us) if seen is None else deliver(books, file, now_us, seen, unknown=unknown)
     count = found.count(unknown=unknown)
     total = format_amount(found.payouts_total_minor, found.currency)
     lines = [
@@ -102,7 +110,7 @@ def reissue(
     ]
     if found.messages_unknown:
         lines.append(f"{found.messages_unknown:,} messages may have arrived or not; --unknown sends them again")
-    lines.append(_what_now(count, yes))
+    lines.append(_what_now(count, total, yes))
     fields = {**msgspec.to_builtins(found), "count": count, "delivered": yes is not None}
     show(fields, lines, as_json=as_json)
 
@@ -128,6 +136,7 @@ def refund(  # noqa: PLR0913, PLR0917 - options of one command
             help="Give it back, if it is still N orders, or, with --amount, the N-th part; else only tell.",
         ),
     ] = None,
+    sum_: SumOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give back what was paid in the sales of a campaign that is cancelled, or what one person has paid, or an amount
@@ -143,13 +152,16 @@ def refund(  # noqa: PLR0913, PLR0917 - options of one command
     if amount is not None:
         if user is not None or (order is None) == (packet is None):
             raise ConfigError("say of which payment --amount is a part: --order ORDER, or --packet PACKET")
+        if sum_ is not None:
+            raise ConfigError("leave --sum out: --amount says already how much it is")
         _refund_part(Books.at(data, deploy), order, packet, amount, why, yes, as_json=as_json)
         return
     if packet is not None or why:
         raise ConfigError("--packet and --why go with --amount: an amount, or all, of one payment")
     books, now_us = Books.at(data, deploy), system_clock().now_us()
     whose = Whose(None if user is None else normalised(user), order)
-    found = find_refundable(books, now_us, whose) if yes is None else give_back(books, yes, now_us, whose)
+    seen = _seen(books, yes, sum_)
+    found = find_refundable(books, now_us, whose) if seen is None else give_back(books, seen, now_us, whose)
     total = format_amount(found.paid_total_minor, found.currency)
     lines = [
         f"{found.campaign}: {found.orders:,} orders, {found.paid:,} of them paid: {total} {found.currency}",
@@ -162,7 +174,7 @@ def refund(  # noqa: PLR0913, PLR0917 - options of one command
     if yes is not None:
         lines.append(f"{found.orders:,} orders are cancelled; this order, without --yes, says how far that is")
     elif found.orders:
-        lines.append(f"--yes {found.orders} gives it back")
+        lines.append(f"--yes {found.orders} --sum {total} gives it back")
     else:
         lines.append("nothing is left to be given back")
     show({**msgspec.to_builtins(found), "given_back": yes is not None}, lines, as_json=as_json)
@@ -250,10 +262,33 @@ def erase(
     show(msgspec.to_builtins(erased), lines, as_json=as_json)
 
 
-def _what_now(count: int, yes: int | None) -> str:
+def _seen(books: "Books", count: int | None, total: str | None) -> "Seen | None":
+    """Return what somebody says to have seen; None: it is only to be told. ConfigError for a sum that is none."""
+    from redrush.control.event import load_campaign
+    from redrush.core.money.currency import parse_amount
+    from redrush.errors import ConfigError
+    from redrush.operate.as_seen import Seen
+
+    if count is None:
+        if total is not None:
+            raise ConfigError("--sum goes with --yes, and says what the things that are counted come to")
+        return None
+    if total is None:
+        return Seen(count)
+    try:
+        return Seen(count, parse_amount(total, load_campaign(books.data_dir).currency))
+    except ValueError as wrong:
+        raise ConfigError(f"--sum: {wrong}") from None
+
+
+def _what_now(count: int, total: str, yes: int | None) -> str:
     if yes is not None:
         return f"{count:,} things are delivered, or under way"
-    return f"--yes {count} delivers them" if count else "everything that was granted is delivered, or under way"
+    return (
+        f"--yes {count} --sum {total} delivers them"
+        if count
+        else "everything that was granted is delivered, or under way"
+    )
 
 
 def _states(names: list[str]) -> "list[MessageState]":

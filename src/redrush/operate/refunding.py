@@ -20,6 +20,7 @@ from redrush.control.event import load_event
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.sale_order import SaleOrder, Why
 from redrush.errors import RedrushError
+from redrush.operate.as_seen import Seen
 from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.paying import Books, book_of, refunds
 from redrush.ports.sale_book import SaleBook
@@ -99,12 +100,11 @@ def _gone_minor(books: Books, campaign_id: str, paid: Sequence[SaleOrder]) -> in
         return sum(one.amount_minor for one in refunds(bills) if one.of in payments)
 
 
-def give_back(books: Books, count: int, now_us: int, whose: Whose = ALL) -> Refundable:
-    """Give back what there is, if it is still so many orders; return what that was. RedrushError if it is not: nothing
-    was done."""
+def give_back(books: Books, seen: Seen, now_us: int, whose: Whose = ALL) -> Refundable:
+    """Give back what there is, if it is still as it was seen: so many orders, of which so much is paid; return what
+    that was. RedrushError if it is not: nothing was done."""
     found = find_refundable(books, now_us, whose)
-    if found.orders != count:
-        raise RedrushError(f"there are {found.orders:,} orders by now, not {count:,}: nothing was done, look again")
+    seen.check("orders", found.orders, found.paid_total_minor, found.currency)
     with sale_book_of(books, found.campaign) as book:
         if book is not None:
             _cancel_all(book, now_us, whose)

@@ -8,7 +8,8 @@
 
 The books of a process are those of all its campaigns: what is of another one is left to an order for that.
 
-What was found is counted, and delivered only while it is as many: whoever says yes has seen what to. Each is named
+What was found is counted, and delivered only while it is as many, and its payouts come to as much: whoever says yes has
+seen what to. Each is named
 after what it delivers, so the order may be given again after anything, and delivers nothing twice.
 
 A message of which nobody knows whether it arrived is sent only where that is asked for.
@@ -26,7 +27,7 @@ from redrush.config import PaymentsFile
 from redrush.control.campaigns import keeper_of_books
 from redrush.control.event import OpenTerms, load_event
 from redrush.core.money.payout_terms import Policy
-from redrush.errors import RedrushError
+from redrush.operate.as_seen import Seen
 from redrush.operate.campaign_books import sale_book_of
 from redrush.operate.data_dir_reports import messages_to_winners
 from redrush.operate.messages import listed, message_book_of, send_again
@@ -108,14 +109,12 @@ class Reissue:
             left_out=tuple(self._left_out),
         )
 
-    def deliver(self, count: int, *, unknown: bool) -> Undelivered:
-        """Deliver what there is, if it is still so many; return what that was. RedrushError if it is not: nothing was
-        done."""
+    def deliver(self, seen: Seen, *, unknown: bool) -> Undelivered:
+        """Deliver what there is, if it is still as it was seen; return what that was. RedrushError if it is not:
+        nothing was done."""
         found = self.find()
-        if (now := found.count(unknown=unknown)) != count:
-            raise RedrushError(
-                f"there are {now:,} things to deliver by now, not {count:,}: nothing was done, look again"
-            )
+        count = found.count(unknown=unknown)
+        seen.check("things to deliver", count, found.payouts_total_minor, found.currency)
         if self._bills is not None:
             if self._plan is not None:
                 make_payouts(self._bills, self._plan)
@@ -200,10 +199,11 @@ def look_for(books: Books, payments: PaymentsFile | None, now_us: int) -> Undeli
         return order.find()
 
 
-def deliver(books: Books, payments: PaymentsFile | None, now_us: int, count: int, *, unknown: bool) -> Undelivered:
-    """Deliver what an event has to, if it is still so many. Raises as `look_for`, and RedrushError if it is not."""
+def deliver(books: Books, payments: PaymentsFile | None, now_us: int, seen: Seen, *, unknown: bool) -> Undelivered:
+    """Deliver what an event has to, if it is still as it was seen. Raises as `look_for`, and RedrushError if it is
+    not."""
     with closing(Reissue(books, payments, now_us)) as order:
-        return order.deliver(count, unknown=unknown)
+        return order.deliver(seen, unknown=unknown)
 
 
 def _lacking(book: MessageBook, messages: Sequence[NewMessage]) -> list[NewMessage]:
