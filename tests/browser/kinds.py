@@ -28,11 +28,13 @@ def line(order: str = "fifo", pace: float = 200) -> str:
     return f'[round.line]\nopens = "10m"\norder = "{order}"\npace = {pace}\ngrace = "3m"\n'
 
 
-def draw(odds: str = "1/1", *, name: str = "手机", count: int = 100, opens_s: float = OPENS_S) -> str:
-    """Return a draw of one prize, with three plays for everybody."""
+def draw(
+    odds: str = "1/1", *, name: str = "手机", count: int = 100, opens_s: float = OPENS_S, plays: str = "per_user = 3"
+) -> str:
+    """Return a draw of one prize, with three plays for everybody, or what `plays` says."""
     return (
         f'[[round]]\nid = "draw"\nkind = "draw"\nopens = {instant(opens_s)}\nlasts = "2h"\n'
-        f'plays = {{ per_user = 3 }}\n[[round.prize]]\nid = "phone"\nname = "{name}"\nholds = "goods"\n'
+        f'plays = {{ {plays} }}\n[[round.prize]]\nid = "phone"\nname = "{name}"\nholds = "goods"\n'
         f'count = {count}\nodds = "{odds}"\n'
     )
 

@@ -57,9 +57,39 @@ def test_a_draw_is_played_until_the_plays_are_over(event: Event, visit: Visit) -
     ann.sees("played")
     assert [one.post_data for one in ann.claims] == ['{"play":1}', '{"play":2}', '{"play":3}']
     ann.page.reload()
-    ann.sees("ready")
-    ann.press()
     ann.sees("played")
+    assert len(ann.claims) == 3, "it is known without asking"
+
+
+@pytest.mark.parametrize("odds", ["1/1000000", "1/1"], ids=["missed", "won"])
+def test_the_tries_of_today_are_told_and_after_a_reload_and_elsewhere_those_that_are_left(
+    event: Event, visit: Visit, odds: str
+) -> None:
+    days = draw(odds, plays="per_user = 10, per_day = 2").replace('lasts = "2h"', 'lasts = "48h"')
+    event.start(days, opens_in_s=-60)
+    ann = visit("ann")
+    ann.sees("ready")
+    assert "还能抽 2 次" in ann.text
+    ann.press()
+    if ann.sees("again", "sealed") == "sealed":
+        ann.press()
+        ann.sees("won")
+    wait_until(lambda: "1 次" in ann.text, "one of today is left")
+    ann.page.reload()
+    ann.sees("ready", "won")
+    wait_until(lambda: "1 次" in ann.text, "after a reload, too")
+    elsewhere = visit("ann")
+    elsewhere.sees("ready", "won")
+    wait_until(lambda: "1 次" in elsewhere.text, "another device is told by the gate")
+    event.ask("/v1/rounds/draw/grab", event.ticket("ann"), "POST")
+    third = visit("ann", ticket=event.ticket("ann", lasts_s=200_000))
+    third.sees("played", "won")
+    wait_until(lambda: not third.page.locator('[data-name="play"]').count(), "no try is offered")
+    assert third.claims == []
+    event.later(86_400)
+    third.page.evaluate("dispatchEvent(new Event('focus'))")
+    wait_until(lambda: "2 次" in third.text, "the next day has its own")
+    assert third.claims == [], "and nobody's are spent by the page"
 
 
 def test_a_prize_is_shown_by_its_name_and_another_try_is_offered(event: Event, visit: Visit) -> None:

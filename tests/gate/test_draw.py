@@ -248,3 +248,18 @@ async def test_a_body_is_remembered_with_its_head_and_no_play_is_served_as_anoth
                 assert connected.play(user, play) == play, turn
     assert len(gate.gate.site.seen_heads) > 0
     assert gate.rush.counts.missed == 40 * 3 * 4
+
+
+async def test_the_list_of_grants_and_the_state_file_tell_which_plays_are_left_today() -> None:
+    gate = await DrawGate(draw_campaign([prize("lamp", 50, HALF)], per_user=5, per_day=2, lasts_s=3 * 86_400)).start()
+    midnight_us = OPENS_US - OPENS_US % DAY_US + DAY_US
+    assert gate.rush.state_fields(gate.now_us) == {"plays": {"first": 1, "last": 2, "next": midnight_us // 1_000}}
+    assert gate.rush.plays_of("alice") == {"next": 1, "left": 2}
+    await gate.play("alice")
+    assert gate.rush.plays_of("alice") == {"next": 2, "left": 1}
+    await gate.play("alice")
+    assert gate.rush.plays_of("alice") == {"next": 3, "left": 0}
+    gate.now_us = midnight_us + DAY_US
+    tomorrow_ms = (midnight_us + 2 * DAY_US) // 1_000
+    assert gate.rush.state_fields(gate.now_us) == {"plays": {"first": 5, "last": 5, "next": tomorrow_ms}}
+    assert gate.rush.plays_of("alice") == {"next": 5, "left": 1}

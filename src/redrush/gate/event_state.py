@@ -106,7 +106,7 @@ class EventState:
 
     def _fields(self, now_us: int) -> dict[str, Any]:
         told = self._told(now_us)
-        rounds = [self._round(rush) for rush in told]
+        rounds = [self._round(rush, now_us) for rush in told]
         notice = {} if self._notice.told is None else {"notice": self._notice.told}
         return {"v": VERSION, "now": now_us // 1_000, **rounds[0], **notice, "rounds": rounds}
 
@@ -116,7 +116,7 @@ class EventState:
         there.sort(key=lambda rush: rush.round.opens_us)
         return there[:ROUNDS_TOLD_MAX] or [max(self._rounds, key=lambda rush: rush.round.closes_us)]
 
-    def _round(self, rush: Rush) -> dict[str, Any]:
+    def _round(self, rush: Rush, now_us: int) -> dict[str, Any]:
         round_ = rush.round
         stock = self._stocks.setdefault(round_.id, Stock(rush, self._now_us))
         told = {
@@ -131,4 +131,4 @@ class EventState:
         for room in self._rooms:
             if room.rush is rush:
                 told["serving"] = room.state.serving
-        return told
+        return told | rush.state_fields(now_us)

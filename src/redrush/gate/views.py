@@ -1,6 +1,7 @@
 """What participants can read: the public state of a round, and their own grants."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ def _public_head(now_us: int) -> str:
 
 
 class GrantsView:
-    """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
+    """The route of `GET /v1/grants`: the caller's grants, in order of the rounds, and their plays."""
 
     def __init__(
         self,
@@ -141,8 +142,14 @@ class GrantsView:
         if self._others is not None:
             found += await self._others(user)
         text = ",".join(found)
+        plays = {
+            rush.round.id: told
+            for rush in self._rounds
+            if rush.round.opens_us <= now_us < rush.round.closes_us and (told := rush.plays_of(user)) is not None
+        }
+        of_plays = f',"plays":{json.dumps(plays)}' if plays else ""
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
-        return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
+        return answers.answer(200, f'{{"grants":[{text}]{of_plays}}}'.encode("ascii"), headers=head)
 
 
 async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, list[str]]) -> Unanswered | None:

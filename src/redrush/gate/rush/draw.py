@@ -230,13 +230,31 @@ class Draw(Rush):
 
     def public_fields(self, now_us: int) -> dict[str, Any]:
         """See `Rush.public_fields`: what promotion rules ask for, and the numbers that count."""
-        if now_us >= self._window.until_us:
-            opens_us, closes_us = self.round.opens_us, self.round.closes_us
-            self._turn(max(opens_us, min(now_us, closes_us - 1)))
-        terms, window = self._lots.terms, self._window
+        terms, window = self._lots.terms, self._window_told(now_us)
         limits = {"per_user": terms.per_user, "per_day": terms.per_day}
         plays = {"first": window.first, "last": window.last} | {k: v for k, v in limits.items() if v is not None}
         return self._told | {"plays": plays}
+
+    def state_fields(self, now_us: int) -> dict[str, Any]:
+        """See `Rush.state_fields`: the numbers that count, and when others will, in ms."""
+        window = self._window_told(now_us)
+        plays = {"first": window.first, "last": window.last}
+        if window.until_us < self.round.closes_us:
+            plays["next"] = window.until_us // 1_000
+        return {"plays": plays}
+
+    def plays_of(self, user: str) -> dict[str, int] | None:
+        """See `Rush.plays_of`: by what was played here in this window."""
+        self._window_told(self._now_us())
+        following = self._played.following(user)
+        return {"next": following, "left": self._left_after(following - 1)}
+
+    def _window_told(self, now_us: int) -> Window:
+        """Return the window of an instant; before the opening the first one, after the close the last."""
+        if now_us >= self._window.until_us:
+            opens_us, closes_us = self.round.opens_us, self.round.closes_us
+            self._turn(max(opens_us, min(now_us, closes_us - 1)))
+        return self._window
 
     # -- the window, and prebuilt answers
 

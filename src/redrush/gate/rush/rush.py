@@ -174,6 +174,14 @@ class Rush:
         """Return what the public state of the round says besides what it says of every kind."""
         return {}
 
+    def state_fields(self, now_us: int) -> dict[str, Any]:
+        """Return what the state file says of the round besides what it says of every kind."""
+        return {}
+
+    def plays_of(self, user: str) -> dict[str, int] | None:
+        """Return the next play of the user and how many are left, as far as this gate knows; None: it is no draw."""
+        return None
+
     # -- prebuilt answers
 
     def tick(self) -> None:

@@ -76,7 +76,9 @@ export class Rounds {
     const was = round.opens;
     Object.assign(round, { phase: told.phase, left: told.left, closes: told.closes, serving: told.serving });
     const rush = this.rushes.get(round.id);
+    if (told.plays) round.counts = told.plays;
     if (rush) {
+      if (told.plays) rush.heardOfPlays(told.plays);
       rush.key = told.key;
       rush.advised = told.interval_ms;
       if (told.phase === "closed" && ["ready", "before", "again"].includes(rush.screen) && !rush.busy) rush.show("closed");
@@ -113,6 +115,7 @@ export class Rounds {
     rush.key = this.told?.rounds?.find((one) => one.round === id)?.key ?? null;
     rush.auto = page.auto;
     rush.play = person.of("play", id) ?? 1;
+    if (round.counts) rush.heardOfPlays(round.counts);
     if (shows) {
       rush.has(won.grant, won.opened);
       if (won.grant.hold || won.grant.order) page.till.look(rush);

@@ -33,7 +33,6 @@ export class Rush {
     this.startAt = null;
     this.admitted = null; // the ticket of whoever has come through the line
     this.play = 1; // of a draw: the number of the next play
-    this.playsLeft = round.plays ? (round.plays.per_user ?? round.plays.per_day) : null;
     this.nextAt = null; // when asking may help again, ms of the server
     this.word = null; // what has to be said for a packet between people
   }
@@ -60,6 +59,25 @@ export class Rush {
 
   get now() {
     return this.house.view.performance.now();
+  }
+
+  // Of a draw: how many plays are left of those that count now; null while nobody has told.
+  get playsLeft() {
+    const { counts } = this.round;
+    return counts ? Math.max(0, counts.last - Math.max(this.play, counts.first) + 1) : null;
+  }
+
+  // Which plays count now, and which of them is the next: by the state file, an answer, or another device.
+  heardOfPlays(counts, next = 1) {
+    this.round.counts = counts;
+    this.play = Math.max(this.play, counts.first, next);
+    this.nextAt = counts.next ?? null;
+    if (this.busy) return;
+    if (this.playsLeft === 0 && ["ready", "again"].includes(this.screen)) this.show("played");
+    else if (this.playsLeft > 0 && this.screen === "played") {
+      this.wanted = false; // a new day's plays are spent by nobody but their person
+      this.show("ready");
+    }
   }
 
   // Milliseconds to the opening by the server's clock.
@@ -100,7 +118,7 @@ export class Rush {
     if (this.decided || this.busy) return;
     if (this.round.line && !this.admitted) return; // the line opens it
     if (this.auto || this.wanted) this.go();
-    else this.show("ready");
+    else this.show(this.playsLeft === 0 ? "played" : "ready");
   }
 
   // The round opens at another instant than was known.
@@ -275,14 +293,12 @@ export class Rush {
   // What a play came to: its number is spent, and repeating it would tell the same.
   countPlay(body) {
     if (body.outcome === "limit") {
-      if (body.plays && this.play < body.plays.first) this.play = body.plays.first;
-      else this.playsLeft = 0;
-      this.nextAt = body.next_plays_at ? Date.parse(body.next_plays_at) : null;
+      const next = body.next_plays_at ? Date.parse(body.next_plays_at) : undefined;
+      if (body.plays) this.heardOfPlays({ ...body.plays, next });
       return;
     }
     if (!["granted", "missed"].includes(body.outcome) || body.ask_again) return;
-    this.play = (body.play ?? this.play) + 1;
-    this.playsLeft = body.plays_left ?? this.playsLeft;
+    this.play = Math.max(this.play, (body.play ?? this.play) + 1);
     this.house.played(this);
   }
 

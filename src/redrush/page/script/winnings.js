@@ -61,6 +61,11 @@ export class Winnings {
       if (page.rounds.rushes.get(grant.round)?.unheard) this.asked = false;
       else if (!person.wins[grant.id]) person.keep(grant, !grant.open);
     }
+    for (const [id, { next }] of Object.entries(answer.body.plays || {})) {
+      const rush = page.rounds.rushes.get(id);
+      if (next > (person.of("play", id) ?? 1) && !rush?.unheard) person.keepOf("play", id, next);
+      if (rush?.round.counts && !rush.unheard) rush.heardOfPlays(rush.round.counts, next);
+    }
     this.recall();
   }
 
