@@ -57,6 +57,15 @@ async def test_a_path_that_there_is_not_is_a_page_for_people_and_json_for_progra
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_page_that_a_role_may_not_see_says_so_in_the_language_of_the_reader(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("vera", **{"Accept-Language": "zh-CN"}) as vera:
+        for path in ("/bills", "/story", "/people", "/refund"):
+            answer = await vera.get(path)
+            assert answer.status_code == 403
+            assert "角色，vera 是“只读”" in answer.text, path
+            assert "this needs" not in answer.text, path
+
+
 async def test_another_language_is_chosen_where_one_is_also_after_a_form(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("olga") as olga:
         asked = {"verb": "set", "name": "sampling.non_core", "value": "0.5"}

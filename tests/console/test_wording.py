@@ -13,7 +13,7 @@ from redrush.console.wording import in_chinese, sentences
 from redrush.drill.drills import DRILLS
 
 SOURCE: Final = Path(redrush.__file__).parent
-TELLS: Final = {"Refused": 1, "go_to": 1}
+TELLS: Final = {"Refused": 1, "go_to": 1, "NotAuthorizedException": 0, "PermissionDeniedException": 0}
 """Calls by the place of what is told."""
 PASSED_ON: Final = {"{}: {}"}
 """Of parts that are in Chinese each."""
@@ -60,6 +60,20 @@ def test_all_that_is_told_has_its_sentence() -> None:
         ("set lower s1", "分组降低要求 s1"),
         ("set answer_ended to True", "设置 answer_ended 为 True"),
         ("read story approved", "查看用户明细 approved"),
+        ("add person admin as admin", "添加人员 admin，角色 管理员"),
+        ("change role ann to viewer", "更改角色 ann 为 只读"),
+        ("read list grants of the first campaign, all rounds", "查看名单 第一个活动所有场次的中奖"),
+        ("read list the bill book of c", "查看名单 活动 c 的账单簿"),
+        (
+            "this failed in a way that nobody thought of; the console's log has more",
+            "此操作因未预料的原因失败；控制台日志里有详情",
+        ),
+        ("begin table grants of c, round r1, after 7", "开始导出 活动 c 场次 r1 的中奖，从 7 之后"),
+        (
+            "end table grants of the first campaign, all rounds: 3 rows, whole",
+            "结束导出 第一个活动所有场次的中奖：3 行，完整",
+        ),
+        ("this needs the role operator, and admin has viewer", "需要“操作员”角色，admin 是“只读”"),
         (
             "round r1 of c is open; a drill would take what its crowd needs: play it when nothing is open",
             "活动 c 的场次 r1 正在进行；演练会占用人流所需的资源，请在没有场次进行时演练",
