@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from redrush.api.app import openapi_of
-from tests.console.console_world import World, with_server
+from tests.console.console_world import World, with_server, without_server
 
 REQUESTS: Final = 1_000
 REQUESTS_SOAK: Final = 10_000
@@ -44,7 +44,7 @@ def drawn(rng: random.Random, document: dict[str, Any], schema: dict[str, Any]) 
         case "boolean":
             return rng.random() < 0.5
         case "integer" | "number":
-            return rng.choice([0, 1, -1, 7, 200, 201, 2**31, 2**63, 1.5])
+            return rng.choice([0, 1, -1, 7, 200, 201, 2**31, 2**40, 2**63, 1.5])
         case _:
             return rng.choice(WORDS)
 
@@ -99,7 +99,7 @@ async def answered(client: httpx.AsyncClient, asked: httpx.Request) -> httpx.Res
 
 def encoded(rng: random.Random, fields: Any) -> bytes:
     if rng.random() < 0.03:
-        return rng.randbytes(30)
+        return rng.choice([rng.randbytes(30), b"[" * 50_000, b'{"a":' * 50_000])
     return json.dumps(fields).encode()
 
 
@@ -117,6 +117,16 @@ async def fuzz(directory: Path, count: int) -> None:
                 if world.desk.accounts.person("root") is None:
                     world.desk.accounts.add("root", world.desk.accounts.people[-1].role, "x", 0)
         assert (await world.grab("u-after")) in {"granted", "closed", "missed"}
+
+
+@pytest.mark.parametrize("body", [b"[" * 50_000, b'{"a":' * 50_000, b'{"a":"\xff"}', b"{", b"1e999", b"\x91" * 50_000])
+@pytest.mark.parametrize("path", ["/session", "/changes/preview", "/drafts"])
+async def test_a_body_that_cannot_be_read_is_refused(tmp_path: Path, path: str, body: bytes) -> None:
+    async with without_server(tmp_path) as world, world.client() as nobody, world.client("anna") as anna:
+        for kind in ("application/json", "application/msgpack", "text/plain"):
+            asking = nobody if path == "/session" else anna
+            answer = await asking.post(f"/api/v1{path}", content=body, headers={"Content-Type": kind})
+            assert (answer.status_code, answer.json()["detail"][:24]) == (400, "the body cannot be read:")
 
 
 async def test_requests_at_random_find_no_fault(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def test_faults_are_listed_and_set_over_http() -> None:
         wrong = await people.fetch("PUT", f"{one.url}/faults", body=b'{"nonsense": 1}')
         assert wrong.status == 400
         assert b"nonsense" in wrong.body
+        for unreadable in (b"[" * 50_000, b'{"\xff": 1}', b"{"):
+            assert (await people.fetch("PUT", f"{one.url}/faults", body=unreadable)).status == 400
         book = await people.fetch("GET", f"{one.url}/book")
         assert msgspec.json.decode(book.body)["bills"] == []
         people.close()

@@ -6,7 +6,13 @@ from typing import Any, Final
 from litestar import Litestar, Request, Router, get
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    InternalServerException,
+    SerializationException,
+    ValidationException,
+)
 from litestar.openapi.config import OpenAPIConfig
 from litestar.response import Response
 from litestar.routes import HTTPRoute
@@ -21,6 +27,7 @@ from redrush.api.handlers import HANDLERS
 from redrush.api.passwords import TooManyLogins
 from redrush.api.seals import Refused
 from redrush.errors import ConfigError, RedrushError
+from redrush.http.bodies import UNREADABLE
 from redrush.http.hosts import Hosts
 from redrush.operate.drafts import WrittenMeanwhile
 from redrush.operate.switching import OperationRefused
@@ -30,6 +37,20 @@ PREFIX: Final = "/api/v1"
 BODY_BYTES_MAX: Final = 1 << 20
 PROBLEM: Final = "application/problem+json"
 """Of one request; lists of users go by a path of their own, in pieces."""
+
+
+class Asking(Request[Any, Any, Any]):
+    """A request whose body is refused in one way, whatever is wrong with it: Litestar knows of what is no JSON, and not
+    of bytes that are no UTF-8, or a depth that the stack does not hold."""
+
+    async def json(self) -> Any:
+        """Return the body as JSON. ClientException if it is none, or cannot be read."""
+        try:
+            return await super().json()
+        except RecursionError:
+            raise ClientException("the body cannot be read: it is nested too deeply") from None
+        except (SerializationException, *UNREADABLE) as fault:
+            raise ClientException(f"the body cannot be read: {fault}") from None
 
 
 def problem(status: int, detail: str, **more: object) -> Response[dict[str, Any]]:
@@ -127,6 +148,7 @@ def make_app(
         ),
         on_startup=[desk.start],
         on_shutdown=[desk.stop],
+        request_class=Asking,
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
         signature_types=[Desk],

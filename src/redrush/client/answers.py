@@ -171,5 +171,5 @@ def read_retry_after_s(value: str | None) -> float | None:
 def _read(body: bytes, shape: type[_Shape]) -> _Shape:
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise UnreadableAnswer(str(fault)) from fault

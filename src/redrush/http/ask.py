@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.errors import RedrushError
-from redrush.http.bodies import json_object
+from redrush.http.bodies import UNREADABLE, json_object
 
 ANSWER_BYTES_MAX: Final = 16_000_000
 """A thousand entries of the audit log, each as long as it can be."""
@@ -67,7 +67,7 @@ async def ask(
         raise ControlUnreachable(f"{where}: no answer within {deadline_s:g} s") from None
     except OSError as fault:
         raise ControlUnreachable(f"{where}: {fault}") from fault
-    except ValueError as fault:
+    except UNREADABLE as fault:
         raise ControlUnreachable(f"{where}: the answer is not one of a control port: {fault}") from fault
 
 

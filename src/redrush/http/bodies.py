@@ -1,12 +1,15 @@
-"""Reading a request's body: the one place where a decoder's refusal is caught, for every port.
+"""Reading a request's body: the one place that knows how a decoder refuses, for every port.
 
 msgspec refuses in several ways: what is no JSON, a number that no float holds (1e999), bytes that are no UTF-8, a depth
 that the stack does not hold. A body is decoded whole at once, so what passes here is refused by no later look at it.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoders raise for a body from outside, msgspec's and the standard library's."""
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -17,5 +20,5 @@ def json_object(body: bytes) -> dict[str, Any] | None:
         return {}
     try:
         return _decoder.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except UNREADABLE:
         return None

@@ -13,7 +13,6 @@ are remembered, a yes for longer than a no, for who has just begun to follow wan
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ import apsw
 from redrush.dependency import USUAL_RULE, Dependency, Share, Unanswered
 from redrush.errors import ConfigError
 from redrush.extras import require
+from redrush.http.bodies import json_object
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.named_file import open_named, read_named
 from redrush.ports.audience import Followers, FollowersAway
@@ -162,11 +162,7 @@ def asked_over_http(url: str, now_s: Callable[[], float]) -> AskedFollowers:
 
 
 def _field(body: bytes) -> Any:
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        return None
-    return fields.get("follows") if isinstance(fields, dict) else None
+    return (json_object(body) or {}).get("follows")
 
 
 def asked_of_database(dsn: str, now_s: Callable[[], float]) -> AskedFollowers:

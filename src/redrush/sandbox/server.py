@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from redrush.http.bodies import UNREADABLE
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
@@ -135,7 +136,7 @@ class Sandbox:
             if self._face is not None or parts[0] == "v1":
                 return await self._call(asked, parts[1:])
             return Reply(404)
-        except (msgspec.MsgspecError, ValueError) as fault:
+        except UNREADABLE as fault:
             return _json({"detail": str(fault)}, 400)
 
     async def _call(self, asked: Asked, parts: list[str]) -> Reply:

@@ -17,6 +17,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
 from redrush.errors import ConfigError
+from redrush.http.bodies import UNREADABLE
 from redrush.providers.rsa import certificate_of, fits, private_key_of, public_key_of, sign
 
 SIGN_TYPE: Final = "RSA2"
@@ -74,7 +75,7 @@ def member_of(raw: bytes, name: str) -> bytes | None:
     """Return the text of a member that is an object, byte for byte; None if this is no JSON object with one."""
     try:
         found = _MEMBERS.decode(raw).get(name)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     text = b"" if found is None else bytes(found)
     return text if text.startswith(b"{") else None

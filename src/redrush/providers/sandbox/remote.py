@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from redrush.http.bodies import UNREADABLE
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.ports.provider import (
     Absent,
@@ -96,7 +97,7 @@ class SandboxLink:
         try:
             said: _Said = _DECODER.decode(answer.body)
             return said
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             return Unknown(f"an answer that cannot be read: {fault}")
 
     async def lines(self, day: str) -> Sequence[BillLine] | Unknown:
@@ -108,7 +109,7 @@ class SandboxLink:
             if answer.status != 200:
                 return Unknown(f"status {answer.status}")
             return msgspec.json.decode(answer.body, type=list[BillLine])
-        except (Unfetched, msgspec.MsgspecError) as fault:
+        except (Unfetched, *UNREADABLE) as fault:
             return Unknown(str(fault))
 
     def close(self) -> None:
@@ -208,7 +209,7 @@ class SandboxNotices:
             return doubt
         try:
             notice = msgspec.json.decode(body, type=Notice)
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             return Forged(f"it cannot be read: {fault}")
         if notice.merchant != self._merchant:
             return Forged(f"it is for the merchant {notice.merchant}")
