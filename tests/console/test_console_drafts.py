@@ -86,6 +86,35 @@ async def test_a_key_that_is_there_twice_leaves_the_draft_to_be_mended(tmp_path:
         assert (await get(olga, "/drafts/d1"))["fields"]
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("x = " + "[" * 30_000, "not valid TOML: a value is too long or nested too deeply"),
+        ("x = " + "[" * 10_000 + "]" * 10_000, "not valid TOML: a value is too long or nested too deeply"),
+        ("x = " + "1" * 5_000, "not valid TOML: a value is too long or nested too deeply"),
+        ("a." * 5_000 + "b = 1", 'unknown key "a"'),
+    ],
+)
+async def test_a_draft_that_is_too_deep_is_told_at_its_line_and_can_be_mended(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    async with without_server(tmp_path / "d") as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        checked = await put(olga, "/drafts/d1", text=f"# one\n{line}\n{OTHER}")
+        (problem,) = checked["problems"]
+        assert (problem["line"], problem["said"]) == (2, said)
+        assert (await get(olga, "/drafts/d1/check"))["problems"] == [problem]
+        assert (await get(olga, "/drafts/d1"))["fields"] == []
+        page = await olga.get("/drafts/d1")
+        assert (page.status_code, said in html.unescape(page.text)) == (200, True)
+        refused = await olga.put("/api/v1/drafts/d1/value", json={"path": "campaign.name", "value": "x"})
+        assert (refused.status_code, "no value of it can be changed" in refused.json()["detail"]) == (400, True)
+        await put(olga, "/drafts/d1", text=OTHER)
+        deep = await olga.put("/api/v1/drafts/d1/value", json={"path": "round[0].packets", "value": "[" * 9_000})
+        assert deep.status_code == 400
+        assert (await get(olga, "/drafts/d1"))["fields"]
+
+
 async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("olga") as olga:
         await post(olga, "/drafts", 201, name="other", kind="packets")

@@ -6,6 +6,7 @@ either by msgspec, from the types, or by a rule, which raises `Wrong` with the k
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,7 +103,24 @@ def tables_of(text: str, name: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: not valid TOML: {sentence[:1].lower()}{sentence[1:]}") from fault
     except (ValueError, RecursionError) as fault:
         # tomllib lets out what it meets within: numbers of thousands of digits, arrays of thousands of levels.
-        raise ConfigError(f"{name}: not valid TOML: a value is too long or nested too deeply") from fault
+        where = f"{name}:{_too_much_at(text)}"
+        raise ConfigError(f"{where}: not valid TOML: a value is too long or nested too deeply") from fault
+
+
+def _too_much_at(text: str) -> int:
+    """Return the line at which tomllib gives up for what it meets within: what ends before it is read, or no TOML."""
+    lines = text.split("\n")
+
+    def gives_up(count: int) -> bool:
+        try:
+            tomllib.loads("\n".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            return False
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+    return bisect_left(range(1, len(lines)), True, key=gives_up) + 1
 
 
 def parse(
@@ -220,7 +238,11 @@ def _located(text: str, name: str, path: str, sentence: str) -> str:
 
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+_NAME = r"""["']?[A-Za-z0-9_-]+["']?"""
+_KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
+_AROUND_A_STEP = " \t\"'"
+_STEPS_MAX = 8
+"""Of a dotted key (a.b.c = 1) that are looked at, which is more than any file has."""
 
 
 def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
@@ -238,4 +260,7 @@ def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
                 table = table.replace(array, f"{array}[{seen[array]}]", 1)
             yield table, number
         elif key := _KEY.match(line):
-            yield f"{table}.{key[1]}".lstrip("."), number
+            path = table
+            for step in key[1].split(".", _STEPS_MAX)[:_STEPS_MAX]:
+                path = f"{path}.{step.strip(_AROUND_A_STEP)}".lstrip(".")
+                yield path, number

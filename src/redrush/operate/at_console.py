@@ -6,7 +6,6 @@ done, and said so. Each order is bound to what was previewed a moment before, as
 
 import asyncio
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from redrush.config.toml_file import FILE_BYTES_MAX
+from redrush.config.toml_file import FILE_BYTES_MAX, tables_of
 from redrush.control.orders import (
     ApplyPlaybook,
     BoardOrder,
@@ -175,9 +174,9 @@ def _bring(at: AtConsole, file: Path, *, replace: bool) -> tuple[str, str]:
     somebody writes after that is not served."""
     try:
         text = read_named(file, FILE_BYTES_MAX).decode("utf-8")
-        parsed = tomllib.loads(text)
+        parsed = tables_of(text, str(file))
         name = str(parsed["campaign"]["id"])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as fault:
+    except (OSError, UnicodeDecodeError, KeyError, TypeError) as fault:
         raise ConfigError(f"{file}: is no campaign file: {fault}") from fault
     draft = f"/drafts/{quote(name, safe='')}"
     lists = _lists_of(file, parsed)

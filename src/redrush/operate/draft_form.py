@@ -15,6 +15,11 @@ FORM_CHARS_MAX: Final = 60_000
 seconds for this much at the worst, many minutes for as much as a campaign file may have."""
 
 
+NOT_READ: Final = (TOMLKitError, ValueError, RecursionError)
+"""What tomlkit raises for what is no TOML, and for numbers of thousands of digits and thousands of levels, which may be
+TOML."""
+
+
 class Field(msgspec.Struct, frozen=True, kw_only=True):
     """A value of the text, as a form has it."""
 
@@ -24,15 +29,15 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fields_of(text: str) -> list[Field]:
-    """Return the plain values of the text, in its order, for a form; none if it is no TOML, or too long for one."""
+    """Return the plain values of the text, in its order, for a form; none if it is no TOML, too long for one, or too
+    deep."""
     if len(text) > FORM_CHARS_MAX:
         return []
     try:
-        document = tomlkit.parse(text)
-    except TOMLKitError:
+        found: list[Field] = []
+        _collect(tomlkit.parse(text), "", found)
+    except NOT_READ:
         return []
-    found: list[Field] = []
-    _collect(document, "", found)
     return found
 
 
@@ -57,7 +62,9 @@ def set_value(text: str, path: str, value: str) -> str:
         raise ConfigError(f"the text has more than {FORM_CHARS_MAX:,} characters: change it as text, not by a form")
     try:
         document = tomlkit.parse(text)
-    except TOMLKitError as fault:
+    except RecursionError:
+        raise ConfigError("the text is nested too deeply, so no value of it can be changed by a form") from None
+    except NOT_READ as fault:
         raise ConfigError(f"the text is no TOML, so no value of it can be changed: {fault}") from None
     *steps, last = re.findall(r"[^.\[\]]+", path) or [path]
     table: Any = document
@@ -72,7 +79,7 @@ def set_value(text: str, path: str, value: str) -> str:
         return tomlkit.dumps(document)
     try:
         new = tomlkit.value(value)
-    except TOMLKitError:
-        raise ConfigError(f'{path}: "{value}" is no value as TOML has it') from None
+    except NOT_READ:
+        raise ConfigError(f'{path}: "{value[:80]}" is no value as TOML has it') from None
     table[last] = new
     return tomlkit.dumps(document)

@@ -4,11 +4,11 @@ Whoever writes drafts is at a console and not on the machine. What the validator
 codes are given away, so a draft that named any file of the machine would show it.
 """
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from redrush.config.toml_file import tables_of
 from redrush.control.data_dir import DataDir
 from redrush.control.written import load_written
 from redrush.errors import ConfigError, RedrushError
@@ -17,6 +17,9 @@ from redrush.operate.cloning import LIST_NAME
 
 KEYS: Final = frozenset({"audience", "blocked", "codes", "items", "followers"})
 """Whose values are paths of lists. A picture or a sound is shown to nobody unless it is one."""
+DEPTH_MAX: Final = 20
+"""How deep tables and lists are looked into. No key of a campaign file is nearly as deep; what is, the validator
+refuses before it reads any list."""
 ADDRESSES: Final = ("http://", "https://", "postgresql://")
 
 
@@ -63,19 +66,22 @@ def _lists_of(data_dir: DataDir) -> Iterator[Path]:
 def _lists_in(text: str) -> Iterator[tuple[str, str]]:
     """Yield the key and the value of each list that the text names; none if it is no TOML, as the validator says."""
     try:
-        yield from _named(tomllib.loads(text), "")
-    except tomllib.TOMLDecodeError:
+        tables = tables_of(text, "")
+    except ConfigError:
         return
+    yield from _named(tables, "", DEPTH_MAX)
 
 
-def _named(value: Any, at: str) -> Iterator[tuple[str, str]]:
+def _named(value: Any, at: str, depth: int) -> Iterator[tuple[str, str]]:
+    if depth == 0:
+        return
     if isinstance(value, list):
         for index, one in enumerate(value):
-            yield from _named(one, f"{at}[{index}]")
+            yield from _named(one, f"{at}[{index}]", depth - 1)
     elif isinstance(value, dict):
         for key, one in value.items():
             where = f"{at}.{key}" if at else key
             if key in KEYS and isinstance(one, str) and not one.startswith(ADDRESSES):
                 yield where, one
             else:
-                yield from _named(one, where)
+                yield from _named(one, where, depth - 1)

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import tomllib
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
@@ -20,7 +19,7 @@ import msgspec
 
 from redrush.config import CampaignFile, load_campaign_file
 from redrush.config.code_list import BadCodes, read_codes
-from redrush.config.toml_file import FILE_BYTES_MAX, Wrong, check_id
+from redrush.config.toml_file import FILE_BYTES_MAX, Wrong, check_id, tables_of
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
 from redrush.control.user_list import read_users
@@ -114,8 +113,8 @@ class WrittenMeanwhile(RedrushError):
 def id_in(text: str) -> str:
     """Return the id that a campaign file gives its campaign; "": it gives none, or is no TOML."""
     try:
-        return str(tomllib.loads(text)["campaign"]["id"])
-    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return str(tables_of(text, "")["campaign"]["id"])
+    except (ConfigError, KeyError, TypeError):
         return ""
 
 
