@@ -717,6 +717,22 @@ def test_a_help_desk_finds_what_a_user_won(run: Run, campaign: Path) -> None:
     assert asked.out.replace("\n", "").isprintable()
 
 
+def test_of_a_campaign_that_was_never_served_that_is_told_and_of_a_journal_that_is_gone_what_helps(
+    run: Run, campaign: Path, tmp_path: Path
+) -> None:
+    assert run("seal", campaign, "--data", "d").code == 0
+    asked = (("export", "grants"), ("export", "tax", "--year", "2026"), ("find", "ann"), ("reconcile",))
+    for command in asked:
+        refused = run(*command, "--data", "d")
+        assert (refused.code, is_one_sentence(refused.err)) == (2, True), refused
+        assert refused.err.startswith("redrush: d: the campaign is sealed, but was never served from here"), refused
+    (tmp_path / "d" / "records.db").touch()  # a server has been here
+    for command in asked:
+        refused = run(*command, "--data", "d")
+        assert (refused.code, is_one_sentence(refused.err)) == (1, True), refused
+        assert "journal.db is missing; `redrush set rebuild --data d --why …` makes it anew" in refused.err, refused
+
+
 def test_reconcile_and_export_are_told_of_one_place(run: Run) -> None:
     for command in (["reconcile"], ["export", "grants"]):
         refused = run(*command, "--data", "d", "--deploy", "d.toml")

@@ -103,6 +103,19 @@ def test_every_sentence_has_the_same_holes_in_both_languages() -> None:
             "users.txt: cannot be read: it is a pipe, not a file that is kept; save what it gives in one",
             "users.txt：无法读取：它是管道，不是普通文件；请先把内容存成文件",
         ),
+        (
+            '"x" is not an instant: write it like 2027 (no quotes) or "now" (with quotes); there is no such day',
+            "“x”不是时刻：请写成 2027（不带引号），或 \"now\"（带引号）；没有这一天",
+        ),
+        (
+            'opens: x is not an instant: write it like 27 (no quotes) or "now" (with quotes); there is no offset +99',
+            "opens：x 不是时刻：请写成 27（不带引号），或 \"now\"（带引号）；没有 +99 这个时区",
+        ),
+        (
+            "round[0].opens stands there twice, first in line 8; keep one of them",
+            "round[0].opens 出现了两次，第一次在第 8 行；请只保留一个",
+        ),
+        ("the table [campaign] stands there twice; make one of them", "表 [campaign] 出现了两次；请合为一个"),
         ("what nobody has put into Chinese", "what nobody has put into Chinese"),
     ],
 )  # fmt: skip
