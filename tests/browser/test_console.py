@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, FilePay
 
 from redrush.api.accounts import Accounts
 from redrush.config import parse_campaign
+from redrush.control.campaigns import Listing, RoundTimes, keep_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.control.switch_log import entries_of
@@ -145,6 +146,28 @@ def test_every_page_is_for_everybody_and_breaks_no_rule(
             expect(here).to_be_in_viewport()
         assert anna.page.get_attribute("html", "lang") == {"zh-CN": "zh-Hans", "en-GB": "en"}[language]
     anna.leave()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2027 春节红包雨·全国经销商与合作伙伴答谢专场（第一轮）", "Donaudampfschifffahrtsgesellschaftskapitänskajütentür"],
+)
+def test_no_page_is_wider_than_a_phone_for_the_name_of_a_campaign(browser: Browser, tmp_path: Path, name: str) -> None:
+    running = Console(tmp_path, serves=False)
+    try:
+        round_ = RoundTimes(id="r1", opens_us=0, closes_us=1)
+        keep_listings(
+            running.data_dir, [Listing(id="k1", name=name, rounds=(round_,), added_at="2026-01-01T00:00:00Z")]
+        )
+        anna = Operator(browser, running, "anna", size=PHONE)
+        wide = {}
+        for path in PAGES:
+            anna.goes_to(path)
+            wide[path] = anna.page.evaluate("document.documentElement.scrollWidth")
+        assert {path: width for path, width in wide.items() if width > PHONE["width"]} == {}
+        anna.leave()
+    finally:
+        running.stop()
 
 
 @BOTH
