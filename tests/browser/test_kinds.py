@@ -175,6 +175,23 @@ def test_a_friend_who_follows_a_link_takes_part_in_nothing_else_unasked(event: E
     assert "#" not in bob.page.url, "it stays at the event"
 
 
+def test_the_link_of_a_packet_leads_there_in_a_tab_that_has_the_page_and_back_leads_to_the_event(
+    event: Event, visit: Visit
+) -> None:
+    packet = sent_by_ann(event)
+    ann = visit("ann")
+    ann.sees("won")
+    for _ in range(2):
+        ann.page.goto(f"{event.url}/#packet={packet}")
+        ann.sees("ready")
+        ann.page.go_back()
+        ann.sees("won")
+    ann.page.goto(f"{event.url}/#packet={packet}")
+    ann.sees("ready")
+    ann.press()
+    ann.sees("sealed", "won")
+
+
 def test_a_packet_with_a_word_takes_the_right_one(event: Event, visit: Visit) -> None:
     packet = sent_by_ann(event, greeting="新年好", word="芝麻开门")
     bob = visit("bob", opened=False)
@@ -274,7 +291,11 @@ def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event:
 
 REFUSED = [
     ({"total": "9999.00"}, "没有发出去：每份从 ¥0.01 到 ¥200.00", "a share holds ¥0.01 to ¥200.00"),
-    ({"total": "八块八"}, "没有发出去：每份从 ¥0.01", "a share holds ¥0.01"),
+    ({"total": "９９９９．００"}, "没有发出去：每份从 ¥0.01 到 ¥200.00", "a share holds ¥0.01 to ¥200.00"),
+    *(
+        ({"total": wrong}, "没有发出去：金额请写成 6.66 这样的数字", "that is not an amount, write it like 6.66")
+        for wrong in ("八块八", "abc", "1.005", "", "5，00", ".5")
+    ),
     ({"count": "0"}, "没有发出去：红包个数是 1 到 100", "a packet has from 1 to 100 shares"),
     ({"word": "ab"}, "没有发出去：口令要有 4 到 64 个字", "a word has 4 to 64 signs"),
 ]

@@ -1,12 +1,17 @@
 """The whole way of a round of packets in a real browser: before, at and after the opening."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route
 
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_or_create_keys
+from redrush.core.identity.tickets import sign_ticket
 from tests.browser.conftest import Visit
 from tests.browser.event import QUICK, Event, rush, wait_until
+from tests.browser.kinds import draw, sale
 from tests.browser.visitor import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
@@ -54,6 +59,25 @@ def test_another_device_shows_what_was_won_without_a_ceremony(event: Event, visi
     ann = visit("ann")
     ann.sees("won")
     assert won["id"] in ann.text
+    wait_until(lambda: "¥0.01" in ann.said, "whoever listens hears how much it is")
+    ann.page.reload()
+    ann.sees("won")
+    wait_until(lambda: "¥0.01" in ann.said, "after a reload, too")
+
+
+def test_a_ticket_of_another_event_is_told_before_anything_is_pressed(
+    event: Event, visit: Visit, tmp_path: Path
+) -> None:
+    event.start(draw(), sale(), rush("r2", after_s=3_600), opens_in_s=-60)
+    other = load_or_create_keys(DataDir(tmp_path)).tickets
+    ann = visit("ann", ticket=sign_ticket(other, "ann", int(event.now_s) + 36_000))
+    ann.sees("expired")
+    for number in range(2):
+        ann.page.locator("#rounds button").nth(number).click()
+        ann.sees("expired")
+    assert ann.claims == []
+    ann.page.goto(f"{event.url}/#ticket={event.ticket('ann')}")
+    ann.sees("ready")
 
 
 def test_nothing_left_is_said_kindly_and_asked_for_once(event: Event, visit: Visit) -> None:

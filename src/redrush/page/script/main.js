@@ -109,6 +109,7 @@ class Page {
     view.addEventListener("online", () => hours.wake());
     view.addEventListener("offline", () => this.render());
     view.addEventListener("focus", () => hours.wake());
+    view.addEventListener("hashchange", () => this.packets.follow());
     view.addEventListener("storage", (event) => this.memory.concerns(event) && this.winnings.recall());
   }
 
@@ -194,8 +195,18 @@ class Page {
   }
 
   // Ask a gate as this person.
-  tell(path, method, body = null) {
-    return this.net.ask(`${this.base}${path}`, { method, ticket: this.person.ticket, body });
+  async tell(path, method, body = null) {
+    const { ticket } = this.person;
+    const answer = await this.net.ask(`${this.base}${path}`, { method, ticket, body });
+    if (answer.status === 401 && answer.ours && !answer.body.exchange) this.turnedAway(ticket);
+    return answer;
+  }
+
+  // A gate knows nobody by this ticket: whoever looks is told so before they press.
+  turnedAway(ticket) {
+    this.person.refused = ticket;
+    for (const rush of this.rounds.rushes.values()) if (!rush.decided) rush.show("expired");
+    this.render();
   }
 
   // Something that is done with what was won; returns the answer, or null and says that it could not be.

@@ -6,6 +6,7 @@ import { payAction } from "./till.js";
 
 const PACKET_ID = /^[0-9a-f]{32}$/;
 const LINK = /(?:^#|&)packet=([^&]*)/;
+const AMOUNT = /^\d+(\.\d+)?$/;
 const LOOKS_MAX = 6;
 const LOOK_AGAIN_MS = 1000; // and twice as long each time
 
@@ -50,10 +51,15 @@ export class Packets {
     screen.qr("send_qr", text && { text, label: speech.say(label) });
   }
 
-  async send(wish) {
+  async send(written) {
     if (this.sending) return;
     const { view } = this.page;
+    const wish = { ...written, total: plain(written.total), count: plain(written.count) };
     this.link = null;
+    if (!this.isAmount(wish.total)) {
+      this.say("send_failed", { why: ["why_amount", { example: this.example }] });
+      return;
+    }
     this.say("send_busy");
     const shown = (how) => this.showPayment(how);
     const tell = (path, method, body) => this.page.tell(path, method, body);
@@ -64,6 +70,16 @@ export class Packets {
     if (done.id) this.link = link;
     this.say(done.outcome, { link, why: "refused" in done && (await this.whyOf(done.refused)) });
     if (done.id) await this.page.outside.share(link, "passed_on");
+  }
+
+  isAmount(text) {
+    return AMOUNT.test(text) && (text.split(".")[1] ?? "").length <= this.page.config.digits;
+  }
+
+  // An amount as it is to be written.
+  get example() {
+    const { digits } = this.page.config;
+    return digits ? `6.${"6".repeat(digits)}` : "6";
   }
 
   // The name of a text, and its values.
@@ -128,7 +144,11 @@ export class Packets {
     const { person, rounds } = page;
     const found = LINK.exec(page.view.location.hash);
     const id = found ? `packet-${found[1]}` : null;
-    if (!id || rounds.rushes.has(id) || !person.ticket || person.expired) return;
+    if (!id || !person.ticket || person.expired) return;
+    if (rounds.rushes.has(id)) {
+      rounds.chosen = id;
+      return;
+    }
     const name = page.speech.say("packet_from", { name: "…" });
     const round = { id, kind: "group", packet: found[1], opens: 0, closes: Infinity, name };
     const rush = new Rush(round, page.config.policy, rounds.house());
@@ -138,6 +158,14 @@ export class Packets {
     rush.screen = PACKET_ID.test(found[1]) ? "ready" : "no_packet";
     if (rush.screen === "ready") await this.look(rush);
     page.render();
+  }
+
+  // Somebody follows a link in a tab that has the page already, or goes back from there.
+  async follow() {
+    const { rounds, view } = this.page;
+    if (!view.location.hash && rounds.rush?.round.kind === "group" && rounds.told) rounds.choose(rounds.told.round);
+    await this.enter();
+    this.page.render();
   }
 
   // The person goes to the event from it: a reload stays there.
@@ -170,3 +198,6 @@ export class Packets {
     else if (["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
   }
 }
+
+// Digits and the point as a Chinese keyboard may write them.
+const plain = (text) => text.normalize("NFKC").replace("。", ".");

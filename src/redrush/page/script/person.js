@@ -4,7 +4,7 @@ import { readTicket, ticketAtTheDoor } from "./memory.js";
 export class Person {
   // `now()` is the server's time in ms, or null while it is not known.
   constructor(memory, view, now) {
-    Object.assign(this, { memory, view, now });
+    Object.assign(this, { memory, view, now, refused: null });
     const found = ticketAtTheDoor(view.location, view.history, view.document.cookie);
     this.cut = found !== null && !readTicket(found);
     if (found && !this.cut) this.comes(found);
@@ -42,7 +42,9 @@ export class Person {
     return readTicket(this.ticket);
   }
 
+  // Whether the ticket is good no more: its time is over, or a gate has refused it, as one of another campaign.
   get expired() {
+    if (this.who !== null && this.refused === this.ticket) return true;
     return this.who !== null && this.now() !== null && this.who.expires * 1000 <= this.now();
   }
 

@@ -178,14 +178,20 @@ export class Rounds {
     if (rush.round.id !== this.chosen) return;
     this.page.sounds.follow(rush, was);
     const model = this.page.render();
-    if (rush.screen !== "before" && rush.screen !== "won") this.page.screen.announce(`${model.headline} ${model.line}`);
+    if (rush.screen !== "before") this.say(model, rush);
+  }
+
+  // Tell what is shown to whoever listens: of what was won, what it is.
+  say({ headline, line }, rush) {
+    const worth = ["won", "bought"].includes(rush?.screen) ? this.page.winnings.worth(rush.grant) : "";
+    this.page.screen.announce([headline, worth, line].filter(Boolean).join(" "));
   }
 
   choose(id) {
     this.page.packets.leave();
     this.chosen = id;
     this.enter(id);
-    this.page.render();
+    this.say(this.page.render(), this.rush);
     this.page.view.scrollTo({ top: 0 });
   }
 }

@@ -119,7 +119,7 @@ const SCREENS = {
     const { speech } = page;
     const { grant, order } = rush;
     const greeting = page.config.page.greeting?.[speech.language] || speech.say("greeting");
-    model.slip = { greeting, sign: "", amount: wordsOf(page, grant), note: page.title };
+    model.slip = { greeting, sign: "", amount: page.winnings.worth(grant), note: page.title };
     model.small = `${speech.say("receipt")} ${grant.id}`;
     if (order?.state === "delivered") model.line = speech.say("bought_shop");
     next(model, page);
@@ -169,7 +169,7 @@ const SCREENS = {
   won(model, page, rush) {
     const { speech } = page;
     const { grant } = rush;
-    const [sign, amount] = grant.amount ? speech.parts(grant.amount, grant.currency) : ["", wordsOf(page, grant)];
+    const [sign, amount] = grant.amount ? speech.parts(grant.amount, grant.currency) : ["", page.winnings.worth(grant)];
     const greeting = page.config.page.greeting?.[speech.language] || speech.say("greeting");
     model.slip = { greeting, sign, amount, note: grant.prize_name && grant.amount ? grant.prize_name : page.title };
     if (grant.prize) model.headline = speech.say("prize_won");
@@ -247,9 +247,6 @@ function tagOf(page, rush) {
 const lineOpens = (page, round) => page.rounds.opensIn(round.id) - round.line.opens_before_ms;
 
 const priceOf = (page, rush) => (rush.round.price ? page.speech.money(rush.round.price) : "");
-
-// What a grant without an amount is, in words.
-const wordsOf = (page, grant) => grant.prize_name || page.rounds.nameOf(grant);
 
 function shakes(model, page) {
   const { speech, motion } = page;

@@ -97,9 +97,13 @@ export class Winnings {
     page.sounds.play("won");
     rush.show("won");
     await nextTurn(view);
-    const told = grant.amount ? page.speech.money(grant.amount, grant.currency) : grant.prize_name || "";
-    screen.announce(`${page.speech.say("won")} ${told}`);
     view.requestAnimationFrame(() => screen.element.main.focus({ preventScroll: true }));
+  }
+
+  // What a grant is, in words.
+  worth(grant) {
+    const { speech, rounds } = this.page;
+    return grant.amount ? speech.money(grant.amount, grant.currency) : grant.prize_name || rounds.nameOf(grant);
   }
 
   show() {
