@@ -86,7 +86,10 @@ async def compared(world: World, number: str) -> None:
         assert in_chinese(one["says"]) in page
         assert in_chinese(one["says"]) != one["says"]
         assert (await get(olga, "/bills/compare?provider=nosuch", 400))["detail"]
-        assert "is no day" in (await get(olga, "/bills/compare?day=today", 400))["detail"]
+        for none in ("today", "0000-01-01"):
+            assert "is no day" in (await get(olga, f"/bills/compare?day={none}", 400))["detail"]
+        for to_come in ("2099-01-01", "9999-12-31"):
+            assert "has not begun" in (await get(olga, f"/bills/compare?day={to_come}", 400))["detail"]
 
 
 async def test_what_differs_from_a_provider_s_bill_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -136,7 +136,11 @@ async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Pat
         assert not amended["new"]
         assert [one["after"] for one in amended["changes"]] == ["新名"]
         await post(olga, "/campaigns/other/end", 400, typed="wrong")
+        told = await post(olga, "/campaigns/none/end", 404, typed="wrong")
+        assert told["detail"] == 'there is no campaign "none"'
         await post(olga, "/campaigns/other/end", typed="other", why="over")
+        told = await post(olga, "/campaigns/other/end", 409, typed="wrong")
+        assert "was ended at" in told["detail"]
         assert (await get(olga, "/campaigns"))[1]["state"] == "ended"
         log = (tmp_path / "campaigns.jsonl").read_text()
         assert log.count('"who":"olga"') == 2

@@ -143,14 +143,22 @@ class Drafting:
     async def clone(self, actor: Actor, name: str, of: str, opens: str) -> str:
         """Begin a draft as a copy of a campaign that is served, or was, whose first round opens then; return its text.
         ConfigError where there is no such campaign, or it cannot be copied."""
-        known = next((one for one in list_campaigns(self._data_dir) if one["campaign"] == of), None)
-        if known is None:
-            raise Refused(404, f'there is no campaign "{of}"')
+        known = self._listed(of)
         self._diary.note(actor.name, "clone campaign", f"{of} as {name}", address=actor.address)
         return await asyncio.to_thread(self.drafts.clone_served, name, DataDir(Path(known["directory"])), opens)
 
+    def _listed(self, campaign: str) -> dict[str, Any]:
+        """Return what is told of a campaign that is served, or was. Refused for none such."""
+        found = next((one for one in list_campaigns(self._data_dir) if one["campaign"] == campaign), None)
+        if found is None:
+            raise Refused(404, f'there is no campaign "{campaign}"')
+        return found
+
     async def end(self, actor: Actor, campaign: str, typed: str, why: str) -> None:
-        """Serve a campaign no more. Refused unless its id was typed; ConfigError for the first one."""
+        """Serve a campaign no more. Refused where none such is served, unless its id was typed, and for the first."""
+        ended_at = self._listed(campaign)["ended_at"]
+        if ended_at is not None:
+            raise Refused(409, f'campaign "{campaign}" was ended at {ended_at}')
         if typed.strip() != campaign:
             raise Refused(400, f'type "{campaign}" to end it: nobody can win in it any more')
         if campaign == load_campaign(self._data_dir).id:

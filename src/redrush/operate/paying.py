@@ -308,8 +308,10 @@ def compare_bills(
                 raise ConfigError(f"{provider}: a {spec.kind} has no daily bill that can be fetched")
             try:
                 bounds = one.bills.bounds(day)
-            except ValueError:
+            except (ValueError, OverflowError):  # the first and the last day of the calendar end, or begin, beyond it
                 raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
+            if bounds[0] > now_us():
+                raise ConfigError(f"{day} has not begun for {provider}, so there is no bill of it")
             theirs = _of_files(spec, one, files, bounds) if files else await one.bills.daily(day)
             return bounds, theirs, one.provider.terms.tells_fees
         finally:
