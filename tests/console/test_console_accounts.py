@@ -419,6 +419,9 @@ async def test_what_is_refused_is_not_in_the_log_as_done(tmp_path: Path) -> None
         await post(anna, "/people/nosuch/reset", 400)
         await post(vera, "/keys", 400, role="viewer")
         assert (await anna.delete("/api/v1/sessions/nosuch")).status_code == 404
+        for fields in ({"name": "gala", "kind": "nosuch"}, {"name": "n" * 300, "kind": "packets"}):
+            assert (await anna.post("/api/v1/drafts", json=fields)).status_code == 400
+        await post(anna, "/drafts", 400, name="gala", kind="packets", of="nosuch")
         assert [line.what for line in world.desk.diary.lines()[before:]] == []
         assert world.desk.accounts.people == people
 

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +99,10 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
+Noting = Callable[[], object] | None
+"""Writes down what is being done to a draft: called once nothing refuses it, before it is done; may be in a thread."""
+
+
 class WrittenMeanwhile(RedrushError):
     """Somebody has kept another text of a draft since it was looked at: `text`, which is there."""
 
@@ -145,23 +149,23 @@ class Drafts:
         found = sorted(self._root.glob("*/*.toml"), key=lambda path: -path.stat().st_mtime)
         return [{"name": path.stem, "changed_at": rfc3339_s(int(path.stat().st_mtime))} for path in found]
 
-    def begin(self, name: str, kind: str) -> str:
+    def begin(self, name: str, kind: str, noted: Noting = None) -> str:
         """Begin a draft from the template of a kind, and return its text. ConfigError if the name is taken."""
         sample = templates().get(kind)
         if sample is None:
             raise ConfigError(f'"{kind}" is no kind of campaign; there are {", ".join(templates())}')
-        return self._new(name, sample.replace("{id}", name))
+        return self._new(name, sample.replace("{id}", name), noted)
 
-    def clone(self, name: str, of: str) -> str:
+    def clone(self, name: str, of: str, noted: Noting = None) -> str:
         """Begin a draft as a copy of another one, under its own id. ConfigError as for `begin`."""
         text = self.read(of)
-        return self._new(name, set_value(text, "campaign.id", name))
+        return self._new(name, set_value(text, "campaign.id", name), noted)
 
-    def clone_served(self, name: str, of: DataDir, opens: str) -> str:
+    def clone_served(self, name: str, of: DataDir, opens: str, noted: Noting = None) -> str:
         """Begin a draft as a copy of the campaign of a directory, which may be over, at other times
         (`redrush.operate.cloning`). ConfigError as for `begin`."""
         cloned = clone_of(of, name, opens)
-        text = self._new(name, cloned.text)
+        text = self._new(name, cloned.text, noted)
         copy_lists(cloned.lists, self.path(name).parent)
         return text
 
@@ -172,10 +176,10 @@ class Drafts:
         except (OSError, UnicodeDecodeError):
             raise ConfigError(f'there is no draft "{name}"') from None
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str, noted: Noting = None) -> None:
         """Keep another text. ConfigError if there is no such draft, or it is too long."""
         self.read(name)
-        self._keep(name, text)
+        self._keep(name, text, noted)
 
     def check_seen(self, name: str, seen: str | None) -> str:
         """Return the text that is there, if it is the edition that was `seen` (None: whichever it is). ConfigError if
@@ -185,10 +189,12 @@ class Drafts:
             raise WrittenMeanwhile(name, text)
         return text
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, noted: Noting = None) -> None:
         """Remove a draft with its lists. ConfigError if there is none."""
         self.read(name)
         check_unused(self.path(name).parent, self._data_dir)
+        if noted is not None:
+            noted()
         try:
             shutil.rmtree(self.path(name).parent)
         except OSError as fault:
@@ -278,21 +284,23 @@ class Drafts:
             raise ConfigError(str(fault)) from None
         return self._root / name / f"{name}.toml"
 
-    def _new(self, name: str, text: str) -> str:
+    def _new(self, name: str, text: str, noted: Noting) -> str:
         path = self.path(name)
         if path.exists():
             raise ConfigError(f'there is a draft "{name}" already')
         if len(self.list()) >= DRAFTS_MAX:
             raise ConfigError(f"there are {DRAFTS_MAX} drafts, no more are possible; remove some")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._keep(name, text)
+        self._keep(name, text, noted)
         return text
 
-    def _keep(self, name: str, text: str) -> None:
+    def _keep(self, name: str, text: str, noted: Noting) -> None:
         content = text.encode()
         if len(content) > FILE_BYTES_MAX:
             raise ConfigError(f"{name}.toml: larger than {FILE_BYTES_MAX} bytes")
         path = self.path(name)
+        if noted is not None:
+            noted()
         try:
             write_durably(path, content)
         except OSError as fault:
