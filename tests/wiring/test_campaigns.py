@@ -114,6 +114,23 @@ async def _in_thread(work: Callable[..., Any], *args: Any, **named: Any) -> Any:
     return await asyncio.to_thread(work, *args, **named)
 
 
+async def test_links_of_a_campaign_beside_another_to_the_first_ones_page_are_warned_of(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as server:
+        await _in_thread(add_campaign, _file("spring"), server.data_dir, Holder())
+        beside, now_s = directory_of(server.data_dir, "spring"), int(time.time())
+
+        def warned(of: DataDir, links: str) -> list[str]:
+            told = plan_tickets(of, ["ann"], None, "2h", now_s, links=links).warnings
+            return [one for one in told if "--links" in one]
+
+        (warning,) = warned(beside, "http://h.example/")
+        assert warning.endswith("this one's is http://h.example/c/spring")
+        assert warned(beside, "http://h.example/c/spring") == []
+        assert warned(server.data_dir, "http://h.example") == []
+
+
 async def test_a_campaign_is_added_to_a_running_server_within_a_second_while_grants_go_on(tmp_path: Path) -> None:
     async with running(tmp_path, _file("first", packets=5_000)) as server:
         granted, ended = [0], asyncio.Event()

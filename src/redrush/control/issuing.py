@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from redrush.control.campaigns import first_beside
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.control.keys import load_or_create_keys
@@ -86,7 +87,20 @@ def plan_tickets(  # noqa: PLR0913 - for whom, how long, and in which form
         warnings += [f"{list_name or users_file}: {doubt}" for doubt in survey.warnings()]
     ring = load_or_create_keys(data_dir).tickets
     page = None if links is None else base_url("--links", links)
+    if page is not None:
+        warnings += _page_of_another(data_dir, page)
     return TicketPlan(names, users_file, ring, expires_s, proven, tuple(warnings), page)
+
+
+def _page_of_another(data_dir: DataDir, page: str) -> list[str]:
+    """Return a warning where the links of a campaign that was added to others lead to the root of a server: that is the
+    page of the first one, where its tickets are good for nothing."""
+    if urlsplit(page).path or first_beside(data_dir) == data_dir:
+        return []
+    return [
+        f"--links {page}: on the server that serves this campaign beside others, that is the page of the first one; "
+        f"this one's is {page}/c/{data_dir.root.resolve().name}"
+    ]
 
 
 def _named(user: str) -> str:
