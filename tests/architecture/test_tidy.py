@@ -165,3 +165,15 @@ def test_scripts_of_a_schema_are_numbered_without_a_gap_and_none_has_the_number_
     for folder in folders:
         numbers = sorted(int(script.name.partition("_")[0]) for script in folder.glob("*.sql"))
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), folder
+
+
+def test_nothing_waits_in_a_way_that_loses_a_cancellation() -> None:
+    """`asyncio.wait_for` of Python 3.11 returns what it waited for where that comes together with a cancellation, which
+    is lost then: who was to end goes on for ever. `asyncio.timeout` does not."""
+    used = [
+        (path.relative_to(PACKAGE).as_posix(), node.lineno)
+        for path, tree in parsed(PACKAGE)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"
+    ]
+    assert not used

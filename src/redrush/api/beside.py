@@ -55,7 +55,8 @@ async def run_beside(
     )
     started(process)
     try:
-        out, err = await asyncio.wait_for(process.communicate(), deadline_s)
+        async with asyncio.timeout(deadline_s):
+            out, err = await process.communicate()
     except TimeoutError:
         await _ended(process)
         return Ran(1, "", f"it was ended after {deadline_s:g} s")
@@ -76,7 +77,8 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), END_MAX_S)
+            async with asyncio.timeout(END_MAX_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

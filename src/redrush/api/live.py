@@ -135,7 +135,8 @@ class Live:
                 await asyncio.sleep(max(0.05, began_s + rest_s - loop.time()))
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), rest_s)
+                    async with asyncio.timeout(rest_s):
+                        await self._woken.wait()
 
     async def stream(self, who: str, still: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Yield each snapshot as an event, the latest one first, and a comment where there was none for long; while
@@ -147,7 +148,8 @@ class Live:
             while True:
                 newer = False
                 with suppress(TimeoutError):
-                    newer = await asyncio.wait_for(self._newer.wait(), 15.0)
+                    async with asyncio.timeout(15.0):
+                        newer = await self._newer.wait()
                 if not still():
                     return
                 yield self.event if newer else b": still here\n\n"

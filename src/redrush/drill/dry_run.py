@@ -165,7 +165,8 @@ async def _people(
         for _ in range(TRIES_MAX):
             begun_s = time.perf_counter()
             try:
-                answer = await asyncio.wait_for(line.ask(round_id, ticket), ANSWER_MAX_S)
+                async with asyncio.timeout(ANSWER_MAX_S):
+                    answer = await line.ask(round_id, ticket)
             except (OSError, asyncio.IncompleteReadError, TimeoutError):
                 line.close()
                 outcome = ""

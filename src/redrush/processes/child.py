@@ -143,7 +143,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(self.spec.stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), self.spec.stop_max_s)
+            async with asyncio.timeout(self.spec.stop_max_s):
+                await process.wait()
         except TimeoutError:
             self._log.error("did not end in time and was killed", child=self.spec.name)
             with contextlib.suppress(ProcessLookupError):

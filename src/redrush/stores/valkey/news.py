@@ -46,10 +46,13 @@ async def listen(primary: Primary, keys: SetKeys, access: Access) -> AsyncIterat
             await _subscribe(line, keys)
             while line.lost is None and not primary.closed:
                 try:
-                    yield await asyncio.wait_for(heard.get(), PING_S)
+                    async with asyncio.timeout(PING_S):
+                        news = await heard.get()
                 except TimeoutError:
                     await line.call(pack(("PING",)))
                     primary.attached()
+                else:
+                    yield news
         except StoreUnavailable:
             await asyncio.sleep(PAUSE_S)
         finally:
