@@ -145,19 +145,31 @@ def rush(
     """Let the crowd grab; return how many requests were answered, warm-up included, and the run. `between` is called
     after the warm-up."""
     heads = write_heads(setup.scratch / "heads", target.port, heads=kind)
+    return warm_and_run(setup, target, heads, prepared.warm_up, prepared.tickets, between)
+
+
+def warm_and_run(
+    setup: Setup,
+    target: Target,
+    heads: Path,
+    warm_up: Path,
+    tickets: Path,
+    between: Callable[[Target], object] = ignore,
+) -> tuple[int, Run]:
+    """The same with these requests, and these files of tickets for the warm-up and for the run."""
     load = Load(
         port=target.port,
         connections=CONNECTIONS,
         seconds=WARM_UP_SECONDS,
         mode=Mode.ONCE,
-        tickets=prepared.warm_up,
+        tickets=warm_up,
         heads=heads,
     )
     warm = setup.load(target, load)
     between(target)
-    run = setup.load(target, msgspec.structs.replace(load, seconds=setup.seconds, tickets=prepared.tickets))
+    run = setup.load(target, msgspec.structs.replace(load, seconds=setup.seconds, tickets=tickets))
     if run.summary.exhausted:
-        raise ProcessFailed(f"more than {GRABS_PER_SECOND_MAX:,} grabs/s: GRABS_PER_SECOND_MAX is too small here")
+        raise ProcessFailed(f"tickets ran out within {setup.seconds} s: GRABS_PER_SECOND_MAX is too small here")
     return warm.summary.requests + run.summary.requests, run
 
 

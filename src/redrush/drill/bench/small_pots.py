@@ -20,15 +20,14 @@ from redrush.core.rush.group import Packet
 from redrush.core.rush.packet_note import note_of
 from redrush.drill.bench.browser import PACKET_PATH, grab_path
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
-from redrush.drill.bench.grabs import CONNECTIONS, check_granted
+from redrush.drill.bench.grabs import CONNECTIONS, check_granted, warm_and_run
 from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, cpu_us, in_turns, rates
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.subject import CAMPAIGN, Event, RoundPlan, copy_of, granted, issue, make_event, serve
 from redrush.drill.bench.tools import Tool
-from redrush.drill.bench.wrk import Load, Mode, Run, write_heads_to, write_tickets
+from redrush.drill.bench.wrk import Run, write_heads_to, write_tickets
 from redrush.ports.packets import Booked, Stage
 from redrush.ports.store import NotedTerms, PotTerms
-from redrush.processes.failure import ProcessFailed
 from redrush.processes.loopback import free_port
 from redrush.processes.pinned import Target
 from redrush.records.sqlite.packets import SqlitePacketBook
@@ -147,19 +146,8 @@ def grab_from_set(setup: Setup, prepared: Prepared, what: str) -> Run:
 
 def _rush(setup: Setup, prepared: Prepared, target: Target, what: str) -> tuple[int, Run]:
     """Return how many requests were answered, warm-up included, and the run."""
-    load = Load(
-        port=target.port,
-        connections=CONNECTIONS,
-        seconds=WARM_UP_SECONDS,
-        mode=Mode.ONCE,
-        tickets=prepared.warm_up,
-        heads=write_heads_to(setup.scratch / "heads", target.port, (PATHS[what],)),
-    )
-    warm = setup.load(target, load)
-    run = setup.load(target, msgspec.structs.replace(load, seconds=setup.seconds, tickets=prepared.tickets))
-    if run.summary.exhausted:
-        raise ProcessFailed(f"more than {GRABS_PER_SECOND_MAX:,} grabs/s: GRABS_PER_SECOND_MAX is too small here")
-    return warm.summary.requests + run.summary.requests, run
+    heads = write_heads_to(setup.scratch / "heads", target.port, (PATHS[what],))
+    return warm_and_run(setup, target, heads, prepared.warm_up, prepared.tickets)
 
 
 FORMS: Final[dict[str, Callable[[Setup, Prepared, str], Run]]] = {"sqlite": grab_embedded, "valkey": grab_from_set}
