@@ -46,4 +46,4 @@ class AccountChanges:
         self.accounts.remove(name, self._noting(by, "remove person", name))
 
     def _noting(self, by: By, what: str, about: str) -> Callable[[], object]:
-        return lambda: self._diary.note(by.who, what, about, address=by.address, said=by.said)
+        return self._diary.noting(by.who, what, about, by.address, said=by.said)

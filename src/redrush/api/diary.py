@@ -96,6 +96,10 @@ class Diary:
         whole = content[: content.rfind(b"\n") + 1].splitlines()
         return [msgspec.json.decode(one, type=Line) for one in whole[1 if size > TAIL_BYTES_MAX else 0 :]]
 
+    def noting(self, who: str, what: str, about: str = "", address: str = "", *, said: str = "") -> Callable[[], Line]:
+        """Return what writes this down: for who makes a change once nothing refuses it."""
+        return lambda: self.note(who, what, about, address=address, said=said)
+
     @contextmanager
     def _alone(self) -> Iterator[int]:
         """Yield the file, made if it is missing, which nobody else writes meanwhile."""

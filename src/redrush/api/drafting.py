@@ -62,7 +62,7 @@ class Drafting:
     def begin(self, actor: Actor, name: str, kind: str, of: str | None = None) -> str:
         """Begin a draft from the template of a kind, or as a copy of another one (`of`); return its text. ConfigError
         for what there is not, and a name that is taken."""
-        noted = self._noting(actor, "begin draft", name)
+        noted = self._diary.noting(actor.name, "begin draft", name, actor.address)
         return self.drafts.begin(name, kind, noted) if of is None else self.drafts.clone(name, of, noted)
 
     def write(self, actor: Actor, name: str, text: str, seen: str | None) -> str:
@@ -81,16 +81,13 @@ class Drafting:
         if text == self.drafts.read(name):
             return text  # whoever has kept it, it is there
         self.drafts.check_seen(name, seen)
-        self.drafts.write(name, text, self._noting(actor, WRITE, about))
+        self.drafts.write(name, text, self._diary.noting(actor.name, WRITE, about, actor.address))
         return text
 
     def remove(self, actor: Actor, name: str, seen: str | None) -> None:
         """Remove a draft with its lists. ConfigError and WrittenMeanwhile as for `write`."""
         self.drafts.check_seen(name, seen)
-        self.drafts.remove(name, self._noting(actor, "remove draft", name))
-
-    def _noting(self, actor: Actor, what: str, about: str) -> Callable[[], object]:
-        return lambda: self._diary.note(actor.name, what, about, address=actor.address)
+        self.drafts.remove(name, self._diary.noting(actor.name, "remove draft", name, actor.address))
 
     def is_served(self, text: str) -> bool:
         """Return whether the campaign of its id is served by this very text, so that it is kept elsewhere, too."""
@@ -145,7 +142,7 @@ class Drafting:
         """Begin a draft as a copy of a campaign that is served, or was, whose first round opens then; return its text.
         ConfigError where there is no such campaign, or it cannot be copied."""
         known = self._listed(of)
-        noted = self._noting(actor, "clone campaign", f"{of} as {name}")
+        noted = self._diary.noting(actor.name, "clone campaign", f"{of} as {name}", actor.address)
         return await asyncio.to_thread(self.drafts.clone_served, name, DataDir(Path(known["directory"])), opens, noted)
 
     def _listed(self, campaign: str) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class People:
 
     def _change_own(self, actor: Actor, what: str, about: str = "", **fields: object) -> None:
         """Change with what somebody logs in, and let only the session go on in which they do so."""
-        self.accounts.change(actor.name, self._noting(actor, what, about), **fields)
+        self.accounts.change(actor.name, self.diary.noting(actor.name, what, about, actor.address), **fields)
         person = self.accounts.person(actor.name)
         assert person is not None
         assert actor.session is not None
@@ -175,7 +175,7 @@ class People:
     def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
         """Give a program of one's own a key, told once."""
         expires_s = None if days is None else self.now_s() + days * 86_400
-        noted = self._noting(actor, "add key", f"{role}: {note}")
+        noted = self.diary.noting(actor.name, "add key", f"{role}: {note}", actor.address)
         return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note, noted)
 
     def remove_key(self, actor: Actor, key_id: str) -> None:
@@ -184,10 +184,9 @@ class People:
         own = key is not None and key.owner == actor.name and (actor.session is not None or actor.key == key.id)
         if key is None or not (own or actor.role.may(Role.ADMIN)):
             raise Refused(404, f'there is no key "{key_id}" of yours')
-        self.accounts.remove_key(key_id, self._noting(actor, "remove key", f"{key_id} of {key.owner}"))
-
-    def _noting(self, actor: Actor, what: str, about: str) -> Callable[[], object]:
-        return lambda: self.diary.note(actor.name, what, about, address=actor.address)
+        self.accounts.remove_key(
+            key_id, self.diary.noting(actor.name, "remove key", f"{key_id} of {key.owner}", actor.address)
+        )
 
 
 def _by(actor: Actor) -> By:
