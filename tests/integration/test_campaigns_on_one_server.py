@@ -79,6 +79,17 @@ async def in_one_party(
     return [first, *behind]
 
 
+@asynccontextmanager
+async def by_wire_and_direct(directory: Path) -> AsyncIterator[tuple[ValkeyServer, Wire, ValkeyStore, ValkeyStore]]:
+    """Have a server, a wire to it, a campaign's store that is connected by the wire, and another's that is not."""
+    async with (
+        servers(directory, 1) as (server,),
+        Wire(server.address).laid() as wire,
+        campaigns(wire.address, server.address) as (at_wire, direct),
+    ):
+        yield server, wire, at_wire, direct
+
+
 def test_who_waits_behind_a_call_goes_in_one_write_with_one_proof(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), campaigns(*[server.address] * 3) as stores:
@@ -113,11 +124,7 @@ def test_with_replicas_a_party_waits_for_as_many_as_the_strictest_of_it(tmp_path
 
 def test_a_lost_link_takes_its_party_along_which_finds_its_grants_then(tmp_path: Path) -> None:
     async def run() -> None:
-        async with (
-            servers(tmp_path, 1) as (server,),
-            Wire(server.address).laid() as wire,
-            campaigns(wire.address, server.address) as (at_wire, direct),
-        ):
+        async with by_wire_and_direct(tmp_path) as (server, wire, at_wire, direct):
             tasks = await in_one_party(server, direct, at_wire, direct)
             wire.replies_flow.clear()
             server.signal(signal.SIGCONT)
@@ -140,11 +147,7 @@ def test_a_lost_link_takes_its_party_along_which_finds_its_grants_then(tmp_path:
 
 def test_whose_own_link_was_lost_while_they_waited_is_not_taken_along(tmp_path: Path) -> None:
     async def run() -> None:
-        async with (
-            servers(tmp_path, 1) as (server,),
-            Wire(server.address).laid() as wire,
-            campaigns(wire.address, server.address) as (at_wire, direct),
-        ):
+        async with by_wire_and_direct(tmp_path) as (server, wire, at_wire, direct):
             tasks = await in_one_party(server, direct, at_wire, direct)
             wire.cut()
             await asyncio.sleep(0.05)
@@ -169,11 +172,7 @@ def test_who_gives_up_while_they_wait_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_a_set_that_is_made_anew_meanwhile_is_told_nothing_of_its_past_over_the_link_of_another(tmp_path: Path) -> None:
     async def run() -> None:
-        async with (
-            servers(tmp_path, 1) as (server,),
-            Wire(server.address).laid() as wire,
-            campaigns(wire.address, server.address) as (at_wire, direct),
-        ):
+        async with by_wire_and_direct(tmp_path) as (server, wire, at_wire, direct):
             first, *carried = await in_one_party(server, direct, at_wire, direct)
             wire.replies_flow.clear()
             server.signal(signal.SIGCONT)

@@ -340,6 +340,17 @@ def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path, its_ow
     run(story)
 
 
+async def pay_late(one: World) -> None:
+    """Have a pay-in paid at the bank that was closed here, and looked at again."""
+    opened = await charge(one)
+    await one.payments.close("hold:1")
+    one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
+    closed = one.book.find("payin", "hold:1")
+    assert closed is not None
+    one.book.change([steps.look(closed, one.clock())])
+    one.payments.wake()
+
+
 def test_what_came_late_waits_a_minute_for_an_owner_that_cannot_be_told_and_no_longer(tmp_path: Path) -> None:
     async def story() -> None:
         async with world(tmp_path) as one:
@@ -350,13 +361,7 @@ def test_what_came_late_waits_a_minute_for_an_owner_that_cannot_be_told_and_no_l
                 raise RedrushError("their disk is full")
 
             one.payments.on_ended("hold:", hear)
-            opened = await charge(one)
-            await one.payments.close("hold:1")
-            one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
-            closed = one.book.find("payin", "hold:1")
-            assert closed is not None
-            one.book.change([steps.look(closed, one.clock())])
-            one.payments.wake()
+            await pay_late(one)
             await until(lambda: asked[0] > 1)
             assert one.book.paid_late(1)
             assert not one.book.listed(kind="refund")
@@ -374,13 +379,7 @@ def test_what_came_late_before_a_process_began_waits_for_an_owner_that_begins_af
 
     async def story() -> None:
         async with world(tmp_path) as one:
-            opened = await charge(one)
-            await one.payments.close("hold:1")
-            one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
-            closed = one.book.find("payin", "hold:1")
-            assert closed is not None
-            one.book.change([steps.look(closed, one.clock())])
-            one.payments.wake()
+            await pay_late(one)
             await until(lambda: bool(one.book.paid_late(1)))
             bank = one.bank
         kept = []
