@@ -11,7 +11,8 @@ from redrush.core.rush.campaign import Kind
 from redrush.errors import ConfigError
 from redrush.ports.packets import Booked, Packet, PacketBook, Stage
 from redrush.records.postgres.packets import PostgresPacketBook
-from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.records.sqlite.file import open_durable, read_durable
+from redrush.records.sqlite.packets import BOOK, SqlitePacketBook
 from tests.conftest import Databases
 
 Opener = Callable[[], PacketBook]
@@ -149,6 +150,20 @@ def test_books_of_two_campaigns_in_one_database_are_apart(request: pytest.Fixtur
     assert (one.heard("s1"), one.heard("s2")) == (7, 0)
     one.close()
     other.close()
+
+
+def test_a_file_of_the_version_before_is_brought_to_this_one_with_all_its_packets(tmp_path: Path) -> None:
+    path = tmp_path / "packets.db"
+    version = max(BOOK.versions) - 1
+    writer = open_durable(path, BOOK._replace(versions={to: BOOK.versions[to] for to in range(1, version + 1)}))
+    old = SqlitePacketBook(path, writer, read_durable(path))
+    old.add([booked("p1", Stage.OPEN, closes_us=5), booked("p2", Stage.PAYING), booked("p3", Stage.OVER, closes_us=5)])
+    old.close()
+    book = SqlitePacketBook.open_path(path)
+    assert book.due(9, 9) == [booked("p1", Stage.OPEN, closes_us=5)]
+    assert book.paying("", 9) == [booked("p2", Stage.PAYING)]
+    assert book.any_under_way()
+    book.close()
 
 
 def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:

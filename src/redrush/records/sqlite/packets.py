@@ -24,7 +24,7 @@ BOOK: Final = Book(
     "a book of packets",
     "packets were sent",
     0x5252504B,
-    {1: _SQL["create"], 2: _SQL["with_digest"], 3: _SQL["index_given"]},
+    {1: _SQL["create"], 2: _SQL["with_digest"], 3: _SQL["index_given"], 4: _SQL["index_stages"]},
 )
 
 _encode = msgspec.json.Encoder().encode

@@ -23,6 +23,12 @@ ALTER TABLE packets ADD COLUMN digest TEXT NOT NULL DEFAULT '';
 -- What a sender gave today is added up from this alone, however many packets that were.
 CREATE INDEX given ON packets (sender, paid_us, total_minor, request) WHERE stage > 0;
 
+-- name: index_stages
+-- One for each stage that is looked for: SQLite takes a partial index only where the query names its condition as it is.
+DROP INDEX under_way;
+CREATE INDEX paying ON packets (id) WHERE stage = 1;
+CREATE INDEX due ON packets (closes_us) WHERE stage = 2;
+
 -- name: add
 INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
@@ -54,10 +60,11 @@ SELECT coalesce(sum(total_minor), 0)
  WHERE sender = :sender AND stage > 0 AND paid_us >= :since_us AND (request IS NULL OR request NOT GLOB 'share:*');
 
 -- name: paying
-SELECT content, stage FROM packets WHERE stage = 1 AND id > :after ORDER BY id LIMIT :limit;
+SELECT content, stage FROM packets INDEXED BY paying WHERE stage = 1 AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: under_way
-SELECT EXISTS (SELECT 1 FROM packets WHERE stage IN (1, 2));
+SELECT EXISTS (SELECT 1 FROM packets INDEXED BY paying WHERE stage = 1)
+    OR EXISTS (SELECT 1 FROM packets INDEXED BY due WHERE stage = 2);
 
 -- name: due
-SELECT content, stage FROM packets WHERE stage = 2 AND closes_us <= :now_us ORDER BY closes_us LIMIT :limit;
+SELECT content, stage FROM packets INDEXED BY due WHERE stage = 2 AND closes_us <= :now_us ORDER BY closes_us LIMIT :limit;
