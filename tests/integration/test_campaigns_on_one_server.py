@@ -48,8 +48,8 @@ async def campaigns(*where: Address, replicas_needed: int = 0) -> AsyncIterator[
         yield stores
 
 
-def claim(store: ValkeyStore, user: str) -> asyncio.Task[list[ClaimResult]]:
-    return asyncio.create_task(store.claim(claims_of(POT, [user]), AT_US))
+def claim(store: ValkeyStore, *users: str) -> asyncio.Task[list[ClaimResult]]:
+    return asyncio.create_task(store.claim(claims_of(POT, users), AT_US))
 
 
 async def calls_of(server: ValkeyServer, command: str) -> int:
@@ -99,6 +99,39 @@ def test_who_waits_behind_a_call_goes_in_one_write_with_one_proof(tmp_path: Path
             assert await settled(*tasks) == ["granted"] * 4
             proofs, calls = await calls_of(server, "waitaof") - before[0], await calls_of(server, "fcall") - before[1]
             assert (proofs, calls >= 4) == (2, True), "one for the first, and one for all who have waited"
+
+    asyncio.run(run())
+
+
+def test_of_those_who_went_together_who_asks_little_is_answered_first(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,), campaigns(*[server.address] * 3) as stores:
+            server.signal(signal.SIGSTOP)
+            first, answered = claim(stores[0], "first"), list[str]()
+            await asyncio.sleep(0.05)
+            crowd = claim(stores[1], *(f"user-{number}" for number in range(20)))
+            few = claim(stores[2], "second")
+            for name, task in (("crowd", crowd), ("few", few)):
+                task.add_done_callback(lambda _, name=name: answered.append(name))  # type: ignore[misc]
+            server.signal(signal.SIGCONT)
+            assert await settled(first, crowd, few) == ["granted"] * 3
+            assert answered == ["few", "crowd"]
+
+    asyncio.run(run())
+
+
+def test_who_waits_is_not_sent_before_the_disk_has_proven_what_went_before(tmp_path: Path) -> None:
+    """A server that does not flush replies, but proves nothing."""
+
+    async def run() -> None:
+        async with by_wire_and_direct(tmp_path) as (server, wire, at_wire, _):
+            await ask(server.address, "CONFIG", "SET", "appendfsync", "no")
+            wire.sent.clear()
+            first, second = claim(at_wire, "first"), claim(at_wire, "second")
+            assert await settled(first) == ["StoreUnavailable"]
+            assert b"first" in wire.sent
+            assert b"second" not in wire.sent
+            assert await settled(second) == ["StoreUnavailable"]
 
     asyncio.run(run())
 

@@ -152,8 +152,8 @@ def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None
     asyncio.run(run())
 
 
-def test_a_batch_is_sent_once_the_one_before_it_was_done_and_while_that_is_proven(tmp_path: Path) -> None:
-    """Done is what has a reply; the proof, of a replica here, comes later."""
+def test_a_batch_is_sent_once_the_one_before_it_was_done_and_while_replicas_prove_that(tmp_path: Path) -> None:
+    """Done is what has a reply; the proof of a replica comes later."""
 
     async def run() -> None:
         async with servers(tmp_path, 2) as (primary, replica), Wire(primary.address).laid() as wire:

@@ -69,12 +69,15 @@ Share = tuple[asyncio.Future[list[Reply]], int]
 
 
 class _Call:
-    __slots__ = ("deadline_s", "done", "part", "replies", "shares", "wanted")
+    __slots__ = ("awaited", "deadline_s", "done", "part", "replies", "shares", "wanted")
 
-    def __init__(self, shares: Sequence[Share], common: int, deadline_s: float, done: Callable[[], None]) -> None:
+    def __init__(
+        self, shares: Sequence[Share], common: int, behind: int, deadline_s: float, done: Callable[[], None]
+    ) -> None:
         self.shares = shares
         self.part = sum(count for _, count in shares)
         self.wanted = self.part + common
+        self.awaited = self.wanted - behind
         self.replies: list[Reply] = []
         self.deadline_s = deadline_s
         self.done = done
@@ -150,14 +153,20 @@ class Link(asyncio.Protocol):
         return future
 
     def call_together(
-        self, packed: bytes, shares: Sequence[Share], common: int = 0, done: Callable[[], None] = _nobody_waits
+        self,
+        packed: bytes,
+        shares: Sequence[Share],
+        common: int = 0,
+        behind: int = 0,
+        done: Callable[[], None] = _nobody_waits,
     ) -> None:
         """Send packed commands of several calls: each future gets its share of the replies, in this order, and then
         the last `common` ones, which are everybody's. They fail as in `call`.
 
-        `done` is called once: when all but the common replies are there, or when it is known that they never come.
+        `done` is called once, before any of the futures is: when all replies but the last `behind` ones are there, or
+        when it is known that they never come.
         """
-        call = _Call(shares, common, self._loop.time() + REPLY_S, done)
+        call = _Call(shares, common, behind, self._loop.time() + REPLY_S, done)
         if self._transport is None or self.lost is not None:
             call.fail(f"{self.address}: {self.lost}")
             done()
@@ -209,7 +218,7 @@ class Link(asyncio.Protocol):
             return
         call = self._calls[0]
         call.replies.append(reply)
-        if len(call.replies) == call.part:
+        if len(call.replies) == call.awaited:
             call.done()
         if len(call.replies) == call.wanted:
             self._calls.popleft()
@@ -233,6 +242,6 @@ class Link(asyncio.Protocol):
             self._late = None
         calls, self._calls = self._calls, deque()
         for call in calls:
-            if len(call.replies) < call.part:
+            if len(call.replies) < call.awaited:
                 call.done()
             call.fail(f"{self.address}: {self.lost}")
