@@ -45,40 +45,52 @@ class Desk(Protocol):
     def refills(self) -> int:
         """How often slots were given to its pots: an `empty` that is older than the last time is void."""
 
-    def grants_at(self, now_us: int) -> int | None:
-        """Return the instant that claims which are sent now are granted at; None: nothing may be granted now."""
+    def grants_at(self, pot: "AskedPot", now_us: int) -> int | None:
+        """Return the instant that claims on the pot which are sent now are granted at; None: nothing may be granted
+        now."""
 
     def forbidden(self, now_us: int) -> bytes:
         """Return, and count, what a claim is told that waited, and for which nothing may be granted now."""
 
-    def answered(self, pot: "SetPot", claims: Sequence["Parked"], results: Sequence[ClaimResult], refills: int) -> None:
-        """Answer these claims of the pot, which are decided, durably; `refills` is as it was when they were sent."""
+    def answered(self, claims: Sequence["Parked"], results: Sequence[ClaimResult], refills: int) -> None:
+        """Answer these claims on pots of its own, which are decided, durably; `refills` is as it was when they were
+        sent."""
 
 
-class SetPot:
-    """A pot in one set, as far as this gate knows it."""
+class AskedPot:
+    """A pot in one set, as far as whoever asks it has to know it."""
 
-    __slots__ = ("complete", "desk", "dry_until_us", "holders", "id", "known", "lane", "open", "terms", "warm")
+    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open")
 
-    def __init__(self, terms: PotTerms, lane: "Lane", *, complete: bool) -> None:
-        """`terms` are those on which the set opens it: its slots are the set's share; see `complete` below."""
-        self.id = terms.pot
-        self.terms = terms
+    def __init__(self, pot: str, lane: "Lane", *, complete: bool) -> None:
+        """`pot` is what it is called in the set; see `complete` below."""
+        self.id = pot
         self.lane = lane
         self.desk: Desk
         """Whose pot it is; set by the desk itself."""
         self.known = NOBODY
         """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
-        self.holders: Container[str] = NOBODY
-        """Who has any grant that the store knows of in this process, to whatever request."""
         self.open = False
         """Whether claims may be sent there: it was opened once."""
-        self.warm = False
-        """Whether it was opened in the set as it is now; one that was made anew may not have it."""
         self.complete = complete
         """Whether everybody who has won in it is known, here or to the filter, and no other can win."""
         self.dry_until_us = 0
         """Until then nobody is sent there in vain: it had nothing left a moment ago."""
+
+
+class SetPot(AskedPot):
+    """A pot in one set that the gate itself opens there."""
+
+    __slots__ = ("holders", "terms", "warm")
+
+    def __init__(self, terms: PotTerms, lane: "Lane", *, complete: bool) -> None:
+        """`terms` are those on which the set opens it: its slots are the set's share."""
+        super().__init__(terms.pot, lane, complete=complete)
+        self.terms = terms
+        self.holders: Container[str] = NOBODY
+        """Who has any grant that the store knows of in this process, to whatever request."""
+        self.warm = False
+        """Whether it was opened in the set as it is now; one that was made anew may not have it."""
 
     def opened(self) -> None:
         """The store has the pot open: learn who has won already, and take claims from now on."""
@@ -93,7 +105,7 @@ class SetPot:
         self.open = self.warm = False
 
 
-Parked = tuple[str, Waiter, SetPot, str]
+Parked = tuple[str, Waiter, AskedPot, str]
 """A claim that waits: whose it is, who gets the answer, the pot that it asks, and the name of the request."""
 
 Batch = queue.Batch[Parked]
@@ -120,7 +132,7 @@ class Lane:
         """`failed` hears that the store has failed for good, and of faults that nobody thought of."""
         self.set = set_id
         self.store = store
-        self.doubtful: set[tuple[SetPot, str]] = set()
+        self.doubtful: set[tuple[AskedPot, str]] = set()
         """Pots and users of claims whose fate is unknown."""
         self.batches = 0
         self.failures = 0
@@ -141,7 +153,7 @@ class Lane:
         self._patience_us = manners.patience_s * 1e6
         self._batches_max = manners.batches_max
         self._queue = queue.Queue[Parked](manners.parked_max, manners.batches_max)
-        self._asked_under_way: frozenset[tuple[SetPot, str]] | None = None
+        self._asked_under_way: frozenset[tuple[AskedPot, str]] | None = None
         """Pots and users of claims under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
@@ -163,7 +175,7 @@ class Lane:
 
     # -- claims
 
-    def park(self, waiter: Waiter, user: str, pot: SetPot, now_us: int, request: str = "") -> bytes | None:
+    def park(self, waiter: Waiter, user: str, pot: AskedPot, now_us: int, request: str = "") -> bytes | None:
         """Let the claim wait for a batch (None), or say why not. `now_us` is when it came, `request` its name."""
         if self.refusal is not None or not pot.open:
             self.away += 1
@@ -180,14 +192,14 @@ class Lane:
             self._begin_sending()
         return None
 
-    def undecided(self, pot: SetPot, user: str) -> bool:
+    def undecided(self, pot: AskedPot, user: str) -> bool:
         """Whether what the store knows of the user may not be durable."""
         if self._asked_under_way is None:
             self._asked_under_way = frozenset().union(*map(_asked, self.under_way))
         claim = (pot, user)
         return claim in self._asked_under_way or claim in self.doubtful
 
-    def _count_busy(self, pot: SetPot) -> None:
+    def _count_busy(self, pot: AskedPot) -> None:
         self.busy += 1
         pot.desk.counts.busy += 1
 
@@ -230,24 +242,26 @@ class Lane:
         finally:
             self._sending -= 1
 
-    def _cut(self, batch: Batch, now_us: int) -> tuple[int | None, dict[SetPot, int]]:
-        """Return when the claims of the batch are granted (None: never), and the pots they ask, with their refills.
+    def _cut(self, batch: Batch, now_us: int) -> tuple[int | None, dict[Desk, int]]:
+        """Return when the claims of the batch are granted (None: never), and whose pots they ask, with the refills.
 
         A batch has one instant. Where its pots have several, as when a round closes while another opens, those behind
         the first claim with another one wait again."""
         pots = [pot for _, _, pot, _ in batch.claims]
         first = pots[0]
-        at_us, refills = first.desk.grants_at(now_us), {first: first.desk.refills}
+        at_us, refills = first.desk.grants_at(first, now_us), {first.desk: first.desk.refills}
         if pots.count(first) == len(pots):
             return at_us, refills
-        for place, pot in enumerate(pots):
-            if pot not in refills and pot.desk.grants_at(now_us) != at_us:
-                self._queue.put_back(batch, place)
+        for pot in dict.fromkeys(pots):
+            desk = pot.desk
+            if desk.grants_at(pot, now_us) != at_us:
+                self._queue.put_back(batch, pots.index(pot))
                 break
-            refills[pot] = pot.desk.refills
+            if desk not in refills:
+                refills[desk] = desk.refills
         return at_us, refills
 
-    async def _decide(self, batch: Batch, at_us: int, refills: dict[SetPot, int]) -> None:
+    async def _decide(self, batch: Batch, at_us: int, refills: dict[Desk, int]) -> None:
         """Have the batch decided by the store, and its claims answered; raises nothing."""
         try:
             results = await self.store.claim(
@@ -265,19 +279,19 @@ class Lane:
             self._decided(batch)
             self._hand_over(batch, results, refills)
 
-    def _hand_over(self, batch: Batch, results: Sequence[ClaimResult], refills: Mapping[SetPot, int]) -> None:
-        """Hand each pot's claims, with what was decided on them, to whoever parked them."""
+    def _hand_over(self, batch: Batch, results: Sequence[ClaimResult], refills: Mapping[Desk, int]) -> None:
+        """Hand each desk its claims, with what was decided on them."""
         claims = batch.claims
         if len(refills) == 1:
-            claims[0][2].desk.answered(claims[0][2], claims, results, *refills.values())
+            claims[0][2].desk.answered(claims, results, *refills.values())
             return
-        parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {}
+        parts: dict[Desk, tuple[list[Parked], list[ClaimResult]]] = {desk: ([], []) for desk in refills}
         for claim, result in zip(claims, results, strict=True):
-            part = parts.get(claim[2]) or parts.setdefault(claim[2], ([], []))
-            part[0].append(claim)
-            part[1].append(result)
-        for pot, (theirs, decided) in parts.items():
-            pot.desk.answered(pot, theirs, decided, refills[pot])
+            theirs, decided = parts[claim[2].desk]
+            theirs.append(claim)
+            decided.append(result)
+        for desk, (theirs, decided) in parts.items():
+            desk.answered(theirs, decided, refills[desk])
 
     # -- who is turned away
 
@@ -395,5 +409,5 @@ class Lane:
             self._retry.cancel()
 
 
-def _asked(batch: Batch) -> set[tuple[SetPot, str]]:
+def _asked(batch: Batch) -> set[tuple[AskedPot, str]]:
     return {(pot, user) for user, _, pot, _ in batch.claims}

@@ -24,7 +24,7 @@ from redrush.core.rush.outcomes import Outcome
 from redrush.core.sets.division import home
 from redrush.errors import RedrushError
 from redrush.gate.knowledge.winners import WinnersFilter
-from redrush.gate.lanes import SetPot
+from redrush.gate.lanes import AskedPot, SetPot
 from redrush.ports.store import PotState
 
 DRY_US: Final = 20_000
@@ -84,7 +84,7 @@ class Knowledge:
         """Find out how many slots there are: some were given to the round."""
         raise NotImplementedError
 
-    def nothing_left(self, pot: SetPot, refills: int, now_us: int) -> Outcome:
+    def nothing_left(self, pot: AskedPot, refills: int, now_us: int) -> Outcome:
         """Return what a claim is told that the pot had no slot for, and remember it. `refills` is as it was when the
         claim was sent."""
         raise NotImplementedError
@@ -142,7 +142,7 @@ class Everything(Knowledge):
         self.count_slots(states)
         return states
 
-    def nothing_left(self, pot: SetPot, refills: int, now_us: int) -> Outcome:
+    def nothing_left(self, pot: AskedPot, refills: int, now_us: int) -> Outcome:
         """Tell the user that it is empty: the store knows. It is so for everybody unless slots were given since."""
         self.sold_out = refills == self.refills
         return Outcome.EMPTY
@@ -174,7 +174,7 @@ class Others(Knowledge):
     async def recount(self) -> None:
         """Count nothing: whoever watches the round's sets does."""
 
-    def nothing_left(self, pot: SetPot, refills: int, now_us: int) -> Outcome:
+    def nothing_left(self, pot: AskedPot, refills: int, now_us: int) -> Outcome:
         """Send nobody to the dry set for a moment; it is empty only where the whole round was found to be."""
         if self.sold_out:
             return Outcome.EMPTY

@@ -309,13 +309,13 @@ class Draw(Rush):
 
     # -- the desk of its lanes
 
-    def answered(self, pot: SetPot, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
+    def answered(self, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
         """See `redrush.gate.lanes.Desk`."""
         self._wake()
         counts = self.counts
         counts.batches += 1
         is_current = refills == self.refills
-        for (user, asking, _, _), result in zip(claims, results, strict=True):
+        for (user, asking, pot, _), result in zip(claims, results, strict=True):
             assert isinstance(asking, Play)
             stock = self._stocks[asking.number]
             is_new = isinstance(result, Claimed) and not result.repeat

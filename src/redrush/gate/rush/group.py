@@ -27,7 +27,7 @@ from redrush.core.rush.packet_note import note_of
 from redrush.dependency import Unanswered
 from redrush.gate.group.guesses import Guesses
 from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together, Told
-from redrush.gate.lanes import Lane, Parked, SetPot
+from redrush.gate.lanes import AskedPot, Lane, Parked
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
 from redrush.gate.rush.packet_answers import PacketAnswers
@@ -105,31 +105,22 @@ class _Losers:
             waiter.send(answer)
 
 
-class LivePacket:
-    """A packet that is paid, as its gate knows it: the desk of its pot."""
+class LivePacket(AskedPot):
+    """A packet that is paid, as its gate knows it; its desk is the gate's `GroupPackets`."""
 
-    __slots__ = ("_group", "counts", "ended", "home", "looked_us", "looking", "packet", "pot", "sold_out")
+    __slots__ = ("ended", "home", "looked_us", "looking", "packet", "sold_out")
 
-    def __init__(self, group: "GroupPackets", packet: Packet, home: PacketHome, *, complete: bool) -> None:
-        self._group = group
+    def __init__(self, packet: Packet, home: PacketHome) -> None:
+        super().__init__(packet.pot, home.lane, complete=home.store.knows_all)
         self.home = home
         self.looked_us = 0
         """When it was looked who has won at any gate."""
         self.looking: asyncio.Task[None] | None = None
-        self.counts = group.counts
-        """Those of all packets together."""
         self.packet = packet
-        self.pot = SetPot(PotTerms(packet.pot, Slots(0, packet.count)), home.lane, complete=complete)
-        self.pot.desk = self
         self.sold_out = False
         """Whether every share is known to be granted."""
         self.ended = False
         """Whether what was left went back to whoever paid."""
-
-    @property
-    def refills(self) -> int:
-        """Nothing is ever given to a packet."""
-        return 0
 
     def closed(self, now_us: int) -> bool:
         """Whether what is left of it goes back, or went back, to whoever paid."""
@@ -138,51 +129,6 @@ class LivePacket:
     def over(self, now_us: int) -> bool:
         """Whether nobody gets anything of it any more, as far as is known here."""
         return self.sold_out or self.closed(now_us)
-
-    def grants_at(self, now_us: int) -> int | None:
-        """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
-        return None if self._group.clock_in_doubt else min(now_us, self.packet.closes_us - 1)
-
-    def forbidden(self, now_us: int) -> bytes:
-        """See `redrush.gate.lanes.Desk`."""
-        self.counts.clock_in_doubt += 1
-        return answers.CLOCK_IN_DOUBT
-
-    def answered(self, pot: SetPot, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
-        """See `redrush.gate.lanes.Desk`."""
-        group, counts = self._group, self.counts
-        counts.batches += 1
-        unsure: list[Waiter] = []
-        for (user, waiter, _, _), result in zip(claims, results, strict=True):
-            if isinstance(result, Claimed):
-                if result.repeat:
-                    counts.repeat += 1
-                else:
-                    counts.granted += 1
-                waiter.send(group.answers.granted(self.packet, user, result))
-            elif self.pot.complete:
-                self.sold_out |= not self.closed(group.now_us())
-                waiter.send(self.lost(group))
-            else:
-                unsure.append(waiter)
-        if unsure:  # the sender may have ended it elsewhere
-            self.looked_us = 0
-            losers = _Losers(unsure)
-            if (refusal := group.late.promise(losers, self._tell_lost(group, unsure))) is not None:
-                losers.send(refusal)
-
-    async def _tell_lost(self, group: "GroupPackets", waiters: Sequence[Waiter]) -> None:
-        await group.look(self)
-        for waiter in waiters:
-            waiter.send(self.lost(group))
-
-    def lost(self, group: "GroupPackets") -> bytes:
-        """Return what is said of it to whoever gets nothing: all winners are known here."""
-        if self.closed(group.now_us()):
-            self.counts.closed += 1
-            return group.answers.said(Outcome.CLOSED)
-        self.counts.empty += 1
-        return group.answers.said(Outcome.EMPTY)
 
 
 Find = Callable[[PacketHome, Sequence[str]], Awaitable[Sequence[Found | BookFailed | None]]]
@@ -261,20 +207,18 @@ class GroupPackets:
         woken: dict[str, Woken] = {packet: self.live.get(packet) for packet in wanted}
         for packet, found in zip(asleep, await self._find(home, asleep) if asleep else (), strict=True):
             # Perhaps it was woken by somebody else meanwhile.
-            woken[packet] = self.live.get(packet) or (
-                self._woken(found.packet, found.state) if isinstance(found, Found) else found
-            )
+            woken[packet] = self.live.get(packet) or (self._woken(home, found) if isinstance(found, Found) else found)
         return [woken[packet] for packet in packets]
 
-    def _woken(self, packet: Packet, state: PotState) -> LivePacket:
-        home = self.home_of(packet.id)
-        live = LivePacket(self, packet, home, complete=home.store.knows_all)
-        live.pot.known = home.store.watch(packet.pot)
-        live.pot.open = live.pot.warm = True
-        self._saw(live, state)
+    def _woken(self, home: PacketHome, found: Found) -> LivePacket:
+        live = LivePacket(found.packet, home)
+        live.desk = self
+        live.known = home.store.watch(live.id)
+        live.open = True
+        self._saw(live, found.state)
         while len(self.live) >= LIVE_MAX:
             self._let_sleep(next(iter(self.live)))
-        self.live[packet.id] = live
+        self.live[found.packet.id] = live
         return live
 
     def _saw(self, live: LivePacket, state: PotState) -> None:
@@ -283,7 +227,7 @@ class GroupPackets:
 
     def _let_sleep(self, packet: str) -> None:
         live = self.live.pop(packet)
-        live.home.store.forget(live.packet.pot)
+        live.home.store.forget(live.id)
 
     def renew(self) -> None:
         """Let answers carry this second's date, and know nothing more of the packets of a set that was made anew. Every
@@ -301,7 +245,7 @@ class GroupPackets:
 
     def is_known(self, live: LivePacket, *, winners: bool = False) -> bool:
         """Whether a grab of the packet can be answered by what is known here; `winners`: and who has what of it."""
-        if live.pot.complete:
+        if live.complete:
             return True
         now_us = self.now_us()
         return not (winners or live.over(now_us)) or 0 <= now_us - live.looked_us < LOOKED_US
@@ -314,7 +258,7 @@ class GroupPackets:
         await asyncio.shield(live.looking)
 
     async def _look(self, live: LivePacket) -> None:
-        pot, store, began_us = live.packet.pot, live.home.store, self.now_us()
+        pot, store, began_us = live.id, live.home.store, self.now_us()
         try:
             state = await store.state(pot)
             await store.granted(pot)
@@ -324,7 +268,7 @@ class GroupPackets:
             raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it") from fault
         self._saw(live, state)
         live.looked_us = began_us
-        live.pot.complete = not state.left
+        live.complete = not state.left
 
     def ended(self, packet: str) -> None:
         """What was left of the packet went back: nobody gets anything of it any more."""
@@ -339,29 +283,28 @@ class GroupPackets:
 
         The order of the checks is the order of certainty: what a user has stays theirs; then time; then whether they
         `may`, as far as somebody else knows it, and by what the packet says; then whether anything is left."""
-        packet, pot = live.packet, live.pot
-        known = pot.known.get(user)
+        packet, lane = live.packet, live.lane
+        known = live.known.get(user)
         if known is not None:
-            if pot.lane.undecided(pot, user):
-                return pot.lane.park(waiter, user, pot, self.now_us())
+            if lane.undecided(live, user):
+                return lane.park(waiter, user, live, self.now_us())
             self.counts.repeat += 1
             return self.answers.granted(packet, user, known)
         now_us = self.now_us()
         if self.clock_in_doubt:
-            return live.forbidden(now_us)
-        if live.closed(now_us):
-            return live.lost(self)
+            return self.forbidden(now_us)
+        if live.ended or now_us >= packet.closes_us:
+            return self._lost(live, now_us)
         if not may or (packet.named and user not in packet.named):
             self.counts.not_eligible += 1
             return self.answers.said(Outcome.NOT_ELIGIBLE)
         if packet.word is not None and (refused := self._wrong(packet, waiter, user, word)) is not None:
             return refused
         if live.sold_out:
-            return live.lost(self)
-        valve = pot.lane.valve
-        if valve.shedding and (refusal := valve.refuses(user)) is not None:
+            return self._lost(live, now_us)
+        if lane.valve.shedding and (refusal := lane.valve.refuses(user)) is not None:
             return refusal
-        return pot.lane.park(waiter, user, pot, now_us)
+        return lane.park(waiter, user, live, now_us)
 
     def _wrong(self, packet: Packet, waiter: Waiter, user: str, word: str | None) -> bytes | None:
         """Return why the word does not let the user in; None: it does."""
@@ -380,7 +323,7 @@ class GroupPackets:
     def may(self, live: LivePacket, user: str) -> bool | None:
         """Return whether the user may grab, as far as somebody else knows it; None: they have to be asked."""
         packet = live.packet
-        if packet.whom is not For.FOLLOWERS or user in live.pot.known:
+        if packet.whom is not For.FOLLOWERS or user in live.known:
             return True
         return False if self._followers is None else self._followers.knows(packet.sender, user)
 
@@ -391,9 +334,62 @@ class GroupPackets:
 
     def winners(self, live: LivePacket) -> Mapping[str, Claimed]:
         """Return who has which share, as far as it is known here, and durable."""
-        pot = live.pot
-        undecided = pot.lane.undecided
-        return {user: claimed for user, claimed in pot.known.items() if not undecided(pot, user)}
+        undecided = live.lane.undecided
+        return {user: claimed for user, claimed in live.known.items() if not undecided(live, user)}
+
+    def _lost(self, live: LivePacket, now_us: int) -> bytes:
+        """Return what is said of a packet to whoever gets nothing of it: all winners are known here."""
+        if live.closed(now_us):
+            self.counts.closed += 1
+            return self.answers.said(Outcome.CLOSED)
+        self.counts.empty += 1
+        return self.answers.said(Outcome.EMPTY)
+
+    # -- the desk of their lanes
+
+    @property
+    def refills(self) -> int:
+        """Nothing is ever given to a packet."""
+        return 0
+
+    def grants_at(self, pot: AskedPot, now_us: int) -> int | None:
+        """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
+        assert isinstance(pot, LivePacket)
+        return None if self.clock_in_doubt else min(now_us, pot.packet.closes_us - 1)
+
+    def forbidden(self, now_us: int) -> bytes:
+        """See `redrush.gate.lanes.Desk`."""
+        self.counts.clock_in_doubt += 1
+        return answers.CLOCK_IN_DOUBT
+
+    def answered(self, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
+        """See `redrush.gate.lanes.Desk`."""
+        counts, granted, now_us = self.counts, self.answers.granted, self.now_us()
+        counts.batches += 1
+        unsure: dict[LivePacket, list[Waiter]] = {}
+        for (user, waiter, live, _), result in zip(claims, results, strict=True):
+            assert isinstance(live, LivePacket)
+            if isinstance(result, Claimed):
+                if result.repeat:
+                    counts.repeat += 1
+                else:
+                    counts.granted += 1
+                waiter.send(granted(live.packet, user, result))
+            elif live.complete:
+                live.sold_out |= not live.closed(now_us)
+                waiter.send(self._lost(live, now_us))
+            else:
+                unsure.setdefault(live, []).append(waiter)
+        for live, waiters in unsure.items():  # the sender may have ended it elsewhere
+            live.looked_us = 0
+            losers = _Losers(waiters)
+            if (refusal := self.late.promise(losers, self._tell_lost(live, waiters))) is not None:
+                losers.send(refusal)
+
+    async def _tell_lost(self, live: LivePacket, waiters: Sequence[Waiter]) -> None:
+        await self.look(live)
+        for waiter in waiters:
+            waiter.send(self._lost(live, self.now_us()))
 
 
 def _too_many() -> BookFailed:

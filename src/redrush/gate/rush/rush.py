@@ -21,7 +21,7 @@ from redrush.dependency import Unanswered
 from redrush.gate.admission import Admission
 from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.lanes import Parked, SetPot
+from redrush.gate.lanes import AskedPot, Parked, SetPot
 from redrush.gate.pots import warm_up
 from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
@@ -358,7 +358,7 @@ class Rush:
 
     # -- the desk of its lanes
 
-    def grants_at(self, now_us: int) -> int | None:
+    def grants_at(self, pot: AskedPot, now_us: int) -> int | None:
         """See `redrush.gate.lanes.Desk`. Whoever is parked came before the close, so the last batch is granted within
         the round too."""
         if self._floor.clock_check.forbids(self.round, now_us) is not None:
@@ -371,13 +371,13 @@ class Rush:
         self._wake()
         return self._not_yet(now_us) if early else self._unsure()
 
-    def answered(self, pot: SetPot, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
+    def answered(self, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
         """See `redrush.gate.lanes.Desk`."""
         self._wake()
         counts, answer = self.counts, self._granted.answer
         counts.batches += 1
         granted = 0
-        for (user, waiter, _, _), result in zip(claims, results, strict=True):
+        for (user, waiter, pot, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
                     counts.repeat += 1
@@ -390,7 +390,7 @@ class Rush:
                 waiter.send(self._nothing_left(pot, refills))
         counts.granted += granted
 
-    def _nothing_left(self, pot: SetPot, refills: int) -> bytes:
+    def _nothing_left(self, pot: AskedPot, refills: int) -> bytes:
         """Return the answer to a claim that the store had no slot for."""
         if self.knows.nothing_left(pot, refills, self._now_us()) is Outcome.EMPTY:
             self.counts.empty += 1

@@ -18,7 +18,7 @@ from redrush.core.rush.phase import Phase
 from redrush.core.rush.sale import SaleTerms, next_chance_us, request_of, units_of
 from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import DRY_US, Knowledge
-from redrush.gate.lanes import Parked, SetPot
+from redrush.gate.lanes import AskedPot, Parked, SetPot
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.held import Held
 from redrush.gate.rush.rush import Floor, Rush
@@ -254,12 +254,12 @@ class Sale(Rush):
 
     # -- the desk of its lanes
 
-    def answered(self, pot: SetPot, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
+    def answered(self, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
         """See `redrush.gate.lanes.Desk`."""
         self._wake()
         counts = self.counts
         counts.batches += 1
-        for (user, waiter, _, _), result in zip(claims, results, strict=True):
+        for (user, waiter, pot, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 counts.repeat += result.repeat
                 counts.granted += not result.repeat
@@ -273,7 +273,7 @@ class Sale(Rush):
             else:
                 waiter.send(self._nothing(pot, refills, held=result is HELD_OUT))
 
-    def _nothing(self, pot: SetPot, refills: int, *, held: bool) -> bytes:
+    def _nothing(self, pot: AskedPot, refills: int, *, held: bool) -> bytes:
         """Return the answer to a claim that the store had no unit for now, and remember it."""
         now_us = self._now_us()
         if not held and self.knows.nothing_left(pot, refills, now_us) is Outcome.EMPTY and self.knows.sold_out:
