@@ -1,7 +1,8 @@
 """Grabs from very many small pots at random, beside as many from one big pot, through the same gate.
 
 The small pots are packets between people, as they lie open: nobody has asked for them yet. Each request is another
-user's, for a packet drawn by lot; so in the beginning nearly every request wakes a packet, and later some still do.
+user's, for a packet drawn by lot, until nothing is left: so the first grab of every packet, which wakes it, is in the
+figure, and so is each of the others, as often as it is one.
 """
 
 import asyncio
@@ -20,14 +21,15 @@ from redrush.core.rush.group import Packet
 from redrush.core.rush.packet_note import note_of
 from redrush.drill.bench.browser import PACKET_PATH, grab_path
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
-from redrush.drill.bench.grabs import CONNECTIONS, check_granted, warm_and_run
-from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, cpu_us, in_turns, rates
+from redrush.drill.bench.grabs import CONNECTIONS, check_granted
+from redrush.drill.bench.measuring import Measured, Measurement, Setup, cpu_us, in_turns, rates
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.subject import CAMPAIGN, Event, RoundPlan, copy_of, granted, issue, make_event, serve
 from redrush.drill.bench.tools import Tool
-from redrush.drill.bench.wrk import Run, write_heads_to, write_tickets
+from redrush.drill.bench.wrk import Load, Mode, Run, write_heads_to, write_tickets
 from redrush.ports.packets import Booked, Stage
 from redrush.ports.store import NotedTerms, PotTerms
+from redrush.processes.failure import ProcessFailed
 from redrush.processes.loopback import free_port
 from redrush.processes.pinned import Target
 from redrush.records.sqlite.packets import SqlitePacketBook
@@ -36,8 +38,8 @@ from redrush.stores.valkey import ValkeyStore
 
 POTS: Final = 100_000
 SLOTS: Final = 10
-GRABS_PER_SECOND_MAX: Final = 100_000
-"""Tickets prepared per second of load. Running out of them fails the run."""
+DRAINED_MAX_S: Final = 300
+"""How long a run may take until nothing is left, however long runs are asked to be."""
 OPENED_AT_ONCE: Final = 10_000
 SEED: Final = 7
 BIG: Final = "one big pot"
@@ -46,11 +48,10 @@ PATHS: Final = {BIG: grab_path("rush"), SMALL: PACKET_PATH}
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An event with all its pots open, the packets among them, and the tickets for a warm-up and a run."""
+    """An event with all its pots open, the packets among them, and the tickets for all their slots."""
 
     event: Event
     packets: tuple[Packet, ...]
-    warm_up: Path
     tickets: Path
 
 
@@ -66,28 +67,23 @@ def packets_of(count: int) -> tuple[Packet, ...]:
     )  # fmt: skip
 
 
-def uses_of(packets: int, count: int) -> list[str]:
-    """Return for each of so many requests the id of its packet: by lot, repeatable, and none beyond its slots."""
-    places = random.Random(SEED).sample(range(packets * SLOTS), count)  # noqa: S311 - repeatable
+def uses_of(packets: int) -> list[str]:
+    """Return for each of as many requests as there are slots the id of its packet: by lot, and repeatable."""
+    places = list(range(packets * SLOTS))
+    random.Random(SEED).shuffle(places)  # noqa: S311 - repeatable
     return [f"{place // SLOTS:032x}" for place in places]
 
 
 def prepare(setup: Setup, pots: int = POTS) -> Prepared:
     """Seal an event, open packets in its data directory, and write down who asks for which."""
-    warm = WARM_UP_SECONDS * GRABS_PER_SECOND_MAX
-    count = min(pots * SLOTS, warm + setup.seconds * GRABS_PER_SECOND_MAX)
+    count = pots * SLOTS
     setup.tell(f"small-pots: preparing {count:,} users and {pots:,} packets")
-    event = make_event(setup.scratch / "event", [RoundPlan(packets=pots * SLOTS)], group=True)
+    event = make_event(setup.scratch / "event", [RoundPlan(packets=count)], group=True)
     packets = packets_of(pots)
     asyncio.run(_open_embedded(event, packets))
     tickets = issue(event, [f"user{number:07d}" for number in range(count)])
-    lines = [f"{ticket}\t{packet}" for ticket, packet in zip(tickets, uses_of(pots, count), strict=True)]
-    return Prepared(
-        event,
-        packets,
-        write_tickets(setup.scratch / "warm-up", lines[:warm]),
-        write_tickets(setup.scratch / "tickets", lines[warm:]),
-    )
+    lines = (f"{ticket}\t{packet}" for ticket, packet in zip(tickets, uses_of(pots), strict=True))
+    return Prepared(event, packets, write_tickets(setup.scratch / "tickets", lines))
 
 
 def _some_at_once(packets: tuple[Packet, ...]) -> Iterator[tuple[Packet, ...]]:
@@ -145,9 +141,20 @@ def grab_from_set(setup: Setup, prepared: Prepared, what: str) -> Run:
 
 
 def _rush(setup: Setup, prepared: Prepared, target: Target, what: str) -> tuple[int, Run]:
-    """Return how many requests were answered, warm-up included, and the run."""
+    """Return how many requests were answered, and the run: it ends when nothing is left."""
     heads = write_heads_to(setup.scratch / "heads", target.port, (PATHS[what],))
-    return warm_and_run(setup, target, heads, prepared.warm_up, prepared.tickets)
+    load = Load(
+        port=target.port,
+        connections=CONNECTIONS,
+        seconds=DRAINED_MAX_S,
+        mode=Mode.ONCE,
+        tickets=prepared.tickets,
+        heads=heads,
+    )
+    run = setup.load(target, load)
+    if not run.summary.exhausted:
+        raise ProcessFailed(f"{what}: something was left after {DRAINED_MAX_S} s")
+    return run.summary.requests, run
 
 
 FORMS: Final[dict[str, Callable[[Setup, Prepared, str], Run]]] = {"sqlite": grab_embedded, "valkey": grab_from_set}

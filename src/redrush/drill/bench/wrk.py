@@ -120,8 +120,8 @@ class Watched(Protocol):
 def run_wrk(wrk: str, load: Load, *, core: int, server: Watched, log: Path) -> Run:
     """Run wrk on its core against the server; return what was measured.
 
-    A run whose tickets are exhausted ends early, with `summary.exhausted` set: then its rate means nothing, its CPU
-    time still does. Raises ProcessFailed if wrk fails or the server ends.
+    A run whose tickets are exhausted ends early, with `summary.exhausted` set: what was under way then is not counted.
+    Raises ProcessFailed if wrk fails or the server ends.
     """
     with ExitStack() as stack:
         script = stack.enter_context(as_file(files(__package__) / "load.lua"))

@@ -39,8 +39,8 @@ from redrush.ports.noted_pots import NotedStore
 from redrush.ports.packets import BookFailed
 from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, Store, StoreUnavailable
 
-LIVE_MAX: Final = 65_536
-"""Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
+LIVE_MAX: Final = 131_072
+"""Packets that are live at a gate, some 100 MB; beyond it those that woke longest ago sleep again."""
 
 LATE_MAX: Final = 4_096
 """Batches at once with grabs that found nothing left, and wait to hear why."""
