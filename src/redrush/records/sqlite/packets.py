@@ -29,6 +29,7 @@ BOOK: Final = Book(
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Packet).decode
+_decode_each = msgspec.json.Decoder(list[tuple[Stage, Packet]]).decode
 
 
 class SqlitePacketBook:
@@ -71,8 +72,8 @@ class SqlitePacketBook:
 
     def find_each(self, packets: Sequence[str]) -> list[Booked | None]:
         """See the port."""
-        rows = self._rows("find_each", ids=_encode(packets).decode())
-        found = {id_: Booked(_decode(content), Stage(stage)) for id_, content, stage in rows}
+        ((text,),) = self._rows("find_each", ids=_encode(packets).decode())
+        found = {packet.id: Booked(packet, stage) for stage, packet in _decode_each(text)}
         return [found.get(packet) for packet in packets]
 
     def of_sender(self, user: str, limit: int) -> list[Booked]:

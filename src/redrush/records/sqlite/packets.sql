@@ -45,7 +45,10 @@ UPDATE packets SET stage = ? WHERE id = ?;
 SELECT content, stage FROM packets WHERE id = :id;
 
 -- name: find_each
-SELECT id, content, stage FROM packets WHERE id IN (SELECT value FROM json_each(:ids));
+-- One row: with one for each packet the thread that reads would ask for the interpreter as often.
+SELECT '[' || coalesce(group_concat('[' || stage || ',' || CAST(content AS TEXT) || ']'), '') || ']'
+  FROM packets
+ WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: of_request
 SELECT content, stage FROM packets WHERE sender = :sender AND request = :request;
