@@ -12,9 +12,8 @@ from redrush.core.rush.campaign import Campaign, Slots
 from redrush.gate import gate as gate_module
 from redrush.gate.campaign import Event
 from redrush.gate.gate import CannotServe, Gate
-from redrush.gate.lanes import SetPot
 from redrush.gate.manners import Home
-from redrush.gate.pots import OPENED_AT_ONCE_MAX, warm_up
+from redrush.gate.pots import OPENED_AT_ONCE_MAX, SetPot, warm_up
 from redrush.ports.store import PotTerms
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import many_sets

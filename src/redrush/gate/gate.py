@@ -19,10 +19,10 @@ from redrush.gate.buying import BuyingRoutes
 from redrush.gate.campaign import CHALLENGE, Event, Offer, ServedCampaign
 from redrush.gate.exchange import Exchange
 from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
-from redrush.gate.lanes import Lane, SetPot
+from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.page_view import WORKER_PATH
-from redrush.gate.pots import warm_up
+from redrush.gate.pots import SetPot, warm_up
 from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush

@@ -14,7 +14,7 @@ Who waits, who goes next and who has no place is decided by `redrush.core.load.q
 """
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -25,7 +25,7 @@ from redrush.gate.manners import Gauge, Manners
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import Claim, Claimed, ClaimResult, PotTerms, Store, StoreFailed, StoreUnavailable
+from redrush.ports.store import Claim, Claimed, ClaimResult, Store, StoreFailed, StoreUnavailable
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
@@ -76,33 +76,6 @@ class AskedPot:
         """Whether everybody who has won in it is known, here or to the filter, and no other can win."""
         self.dry_until_us = 0
         """Until then nobody is sent there in vain: it had nothing left a moment ago."""
-
-
-class SetPot(AskedPot):
-    """A pot in one set that the gate itself opens there."""
-
-    __slots__ = ("holders", "terms", "warm")
-
-    def __init__(self, terms: PotTerms, lane: "Lane", *, complete: bool) -> None:
-        """`terms` are those on which the set opens it: its slots are the set's share."""
-        super().__init__(terms.pot, lane, complete=complete)
-        self.terms = terms
-        self.holders: Container[str] = NOBODY
-        """Who has any grant that the store knows of in this process, to whatever request."""
-        self.warm = False
-        """Whether it was opened in the set as it is now; one that was made anew may not have it."""
-
-    def opened(self) -> None:
-        """The store has the pot open: learn who has won already, and take claims from now on."""
-        self.known = self.lane.store.known(self.id)
-        self.holders = self.lane.store.holders(self.id)
-        self.open = self.warm = True
-        self.lane.refusal = None  # the set is there
-
-    def close(self) -> None:
-        """Take no claims any more, and know nobody."""
-        self.known = self.holders = NOBODY
-        self.open = self.warm = False
 
 
 Parked = tuple[str, Waiter, AskedPot, str]

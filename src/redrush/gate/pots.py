@@ -1,12 +1,40 @@
-"""Pots of a gate: opened many at a time."""
+"""The pots that a gate opens in its sets, many at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
-from redrush.gate.lanes import Lane, SetPot
+from redrush.gate.lanes import NOBODY, AskedPot, Lane
+from redrush.ports.store import PotTerms
 
 OPENED_AT_ONCE_MAX: Final = 1_024
 """Pots in one call of a store: bounds how long claims wait behind it."""
+
+
+class SetPot(AskedPot):
+    """A pot in one set that the gate itself opens there."""
+
+    __slots__ = ("holders", "terms", "warm")
+
+    def __init__(self, terms: PotTerms, lane: Lane, *, complete: bool) -> None:
+        """`terms` are those on which the set opens it: its slots are the set's share."""
+        super().__init__(terms.pot, lane, complete=complete)
+        self.terms = terms
+        self.holders: Container[str] = NOBODY
+        """Who has any grant that the store knows of in this process, to whatever request."""
+        self.warm = False
+        """Whether it was opened in the set as it is now; one that was made anew may not have it."""
+
+    def opened(self) -> None:
+        """The store has the pot open: learn who has won already, and take claims from now on."""
+        self.known = self.lane.store.known(self.id)
+        self.holders = self.lane.store.holders(self.id)
+        self.open = self.warm = True
+        self.lane.refusal = None  # the set is there
+
+    def close(self) -> None:
+        """Take no claims any more, and know nobody."""
+        self.known = self.holders = NOBODY
+        self.open = self.warm = False
 
 
 async def warm_up(pots: Sequence[SetPot]) -> None:

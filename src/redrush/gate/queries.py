@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redrush.dependency import Bulkhead, Share, Unanswered
 from redrush.errors import RedrushError
-from redrush.gate.lanes import SetPot
+from redrush.gate.pots import SetPot
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.store import Claimed, StoreUnavailable

@@ -23,8 +23,7 @@ from redrush.gate.knowledge.due import Due
 from redrush.gate.knowledge.following import LogFollower
 from redrush.gate.knowledge.knowledge import Knowledge, Others
 from redrush.gate.knowledge.watching import RoundWatch
-from redrush.gate.lanes import SetPot
-from redrush.gate.pots import warm_up
+from redrush.gate.pots import SetPot, warm_up
 from redrush.gate.rush.rush import Rush
 from redrush.http import answers
 from redrush.ports.news import News, NewsLine, Refilled, SoldOut

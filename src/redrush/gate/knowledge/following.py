@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from redrush.gate.knowledge.knowledge import Others
-from redrush.gate.lanes import SetPot
+from redrush.gate.pots import SetPot
 from redrush.ports.store import Granted, History, LogRecord, Opened, Scattered, Store, StoreUnavailable
 from redrush.resting import rest
 

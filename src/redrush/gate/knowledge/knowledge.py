@@ -24,7 +24,8 @@ from redrush.core.rush.outcomes import Outcome
 from redrush.core.sets.division import home
 from redrush.errors import RedrushError
 from redrush.gate.knowledge.winners import WinnersFilter
-from redrush.gate.lanes import AskedPot, SetPot
+from redrush.gate.lanes import AskedPot
+from redrush.gate.pots import SetPot
 from redrush.ports.store import PotState
 
 DRY_US: Final = 20_000

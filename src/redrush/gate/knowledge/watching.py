@@ -13,7 +13,7 @@ from typing import Final
 from redrush.core.sets.stock import is_sold_out, slots_in_play
 from redrush.gate.knowledge.following import LogFollower
 from redrush.gate.knowledge.knowledge import Others
-from redrush.gate.lanes import SetPot
+from redrush.gate.pots import SetPot
 from redrush.ports.store import History, PotState, StoreFailed, StoreUnavailable, Transfers
 
 SETTLED_US: Final = 30_000_000

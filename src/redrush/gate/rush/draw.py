@@ -22,7 +22,8 @@ from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.outcomes import Outcome
 from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.lanes import Parked, SetPot
+from redrush.gate.lanes import Parked
+from redrush.gate.pots import SetPot
 from redrush.gate.queries import refused
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.plays import Play, PlayedHere, PlayRoutes

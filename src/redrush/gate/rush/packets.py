@@ -13,7 +13,7 @@ from redrush.core.rush.pace_shares import Released
 from redrush.core.rush.release import ReleaseFilter
 from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.lanes import SetPot
+from redrush.gate.pots import SetPot
 from redrush.gate.queries import refused
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.rush import Floor, Rush

@@ -21,8 +21,8 @@ from redrush.dependency import Unanswered
 from redrush.gate.admission import Admission
 from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.lanes import AskedPot, Parked, SetPot
-from redrush.gate.pots import warm_up
+from redrush.gate.lanes import AskedPot, Parked
+from redrush.gate.pots import SetPot, warm_up
 from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
 from redrush.gate.rush.granted import GrantedAnswers

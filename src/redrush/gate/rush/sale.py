@@ -18,7 +18,8 @@ from redrush.core.rush.phase import Phase
 from redrush.core.rush.sale import SaleTerms, next_chance_us, request_of, units_of
 from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import DRY_US, Knowledge
-from redrush.gate.lanes import AskedPot, Parked, SetPot
+from redrush.gate.lanes import AskedPot, Parked
+from redrush.gate.pots import SetPot
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.held import Held
 from redrush.gate.rush.rush import Floor, Rush
