@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from redrush.errors import ConfigError
-from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState, MessageSum, NewMessage
+from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState, NewMessage
 from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.records.sqlite.messages import SqliteMessageBook
 from tests.conftest import Databases
@@ -134,11 +134,18 @@ def test_it_tells_what_there_is_and_what_is_missing(opens: Opens, tmp_path: Path
         assert [one.by for one in book.listed(user="bob")] == ["mail", "shop"]
         assert [one.grant for one in book.listed(by="mail", after=book.listed()[0].id)] == ["c-r1-1"]
         assert book.missing("shop", ["c-r1-0", "c-r1-1"]) == {"c-r1-0"}
-        assert book.sums() == [
-            MessageSum("mail", MessageState.NEW, 1),
-            MessageSum("mail", MessageState.SENT, 1),
-            MessageSum("shop", MessageState.NEW, 1),
-        ]
+
+
+def test_messages_are_listed_by_id_whatever_their_state(opens: Opens, tmp_path: Path) -> None:
+    with opens(tmp_path) as book:
+        book.put([message(f"c-r1-{slot}", "ann", by=by) for slot in range(3) for by in ("mail", "shop")], AT_US)
+        book.change([sent(one) for one in book.take("shop", AT_US, 2)])
+        both = [MessageState.NEW, MessageState.SENT]
+        everything = [(one.by, one.grant) for one in book.listed()]
+        assert [(one.by, one.grant) for one in book.listed(states=both)] == everything
+        assert [(one.by, one.grant) for one in book.listed(states=both, limit=3)] == everything[:3]
+        assert [one.grant for one in book.listed(states=both, by="shop")] == ["c-r1-0", "c-r1-1", "c-r1-2"]
+        assert [one.grant for one in book.listed(states=[MessageState.NEW], user="ann", by="shop")] == ["c-r1-2"]
 
 
 def test_no_code_and_no_address_is_in_the_file_and_it_is_its_owners_alone(tmp_path: Path) -> None:

@@ -92,14 +92,6 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class MessageSum(msgspec.Struct, frozen=True):
-    """How many messages of a notifier are in a state."""
-
-    by: str
-    state: MessageState
-    count: int
-
-
 class MessageBook(Protocol):
     """See the module. Every call may raise RecordsFailed."""
 
@@ -140,9 +132,6 @@ class MessageBook(Protocol):
 
     def missing(self, by: str, grants: Sequence[str]) -> set[str]:
         """Return those of these grants of which the notifier has no message."""
-
-    def sums(self) -> list[MessageSum]:
-        """Return how many there are. Reads an index of all."""
 
     def close(self) -> None:
         """Release the files."""

@@ -43,7 +43,7 @@ def test_winners_of_a_set_whose_replica_stood_still_are_told_once(tmp_path: Path
         time.sleep(5)  # what one user may ask is counted
         until(lambda: len(stack.grab(late)) == AMID)
         with stack.messages() as book:
-            until(lambda: Counter(str(one.state) for one in book.listed()) == {"sent": BEFORE + AMID}, book.sums)
+            until(lambda: Counter(str(one.state) for one in book.listed()) == {"sent": BEFORE + AMID}, book.listed)
         assert Counter(str(mail["To"]) for mail in box.mails) == {f"{user}@corp.example": 1 for user in (*early, *late)}
 
 

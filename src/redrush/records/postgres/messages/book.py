@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from redrush.core.nobody import ignore
-from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
+from redrush.ports.message_book import Fate, KeptMessage, MessageState, NewMessage
 from redrush.records.postgres.book import PostgresBook, json_rows, one_each
 from redrush.records.postgres.lease import Holder, Lease, Row
 from redrush.records.postgres.migrations import Tell
@@ -96,11 +96,6 @@ class PostgresMessageBook(PostgresBook):
         """See the port."""
         with self._reader.transaction() as at:
             return {grant for (grant,) in self._run(at, "missing", by=by, grants=list(grants))}
-
-    def sums(self) -> list[MessageSum]:
-        """See the port."""
-        with self._reader.transaction() as at:
-            return [MessageSum(by, MessageState(state), count) for by, state, count in self._run(at, "sums")]
 
     def _messages(self, query: str, /, **values: Any) -> list[KeptMessage]:
         with self._reader.transaction() as at:

@@ -50,6 +50,3 @@ SELECT id, notifier, campaign, grant_id, "user", at_us, fields, number, state, t
 -- name: missing
 SELECT asked FROM unnest(%(grants)s::text[]) AS asked
  WHERE NOT EXISTS (SELECT 1 FROM messages WHERE notifier = %(by)s AND grant_id = asked);
-
--- name: sums
-SELECT notifier, state, count(*) FROM messages GROUP BY state, notifier ORDER BY notifier, state;

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
+from redrush.ports.message_book import Fate, KeptMessage, MessageState, NewMessage
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.book_examining import digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
@@ -100,20 +100,21 @@ class SqliteMessageBook:
         limit: int = 1_000,
     ) -> list[KeptMessage]:
         """See the port."""
-        names = msgspec.json.encode([str(state) for state in states]).decode()
-        return self._messages("listed", by=by, states=names, user=user, after=after, limit=limit)
+        wanted = {"by": by, "after": after, "limit": limit}
+        if user is not None:
+            names = msgspec.json.encode([str(state) for state in states]).decode()
+            return self._messages("listed_of_user", user=user, states=names, **wanted)
+        if not states:
+            return self._messages("listed", **wanted)
+        with self._reading():  # each in the order of its index
+            rows = [row for state in states for row in self._run("listed_in_state", state=str(state), **wanted)]
+            return [self._of_id(message_id) for (message_id,) in sorted(rows)[:limit]]
 
     def missing(self, by: str, grants: Sequence[str]) -> set[str]:
         """See the port."""
         with self._reading():
             rows = self._run("missing", by=by, grants=msgspec.json.encode(grants).decode()).fetchall()
         return {grant for (grant,) in rows}
-
-    def sums(self) -> list[MessageSum]:
-        """See the port."""
-        with self._reading():
-            rows = self._run("sums").fetchall()
-        return [MessageSum(by, MessageState(state), count) for by, state, count in rows]
 
     def close(self) -> None:
         """See the port."""

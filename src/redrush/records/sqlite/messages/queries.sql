@@ -30,14 +30,19 @@ SELECT id, notifier, campaign, grant_id, "user", at_us, fields, number, state, t
 SELECT id FROM messages WHERE state = 'sending' AND notifier = :by ORDER BY id LIMIT :limit;
 
 -- name: listed
+SELECT id FROM messages WHERE id > :after AND (:by IS NULL OR notifier = :by) ORDER BY id LIMIT :limit;
+
+-- name: listed_of_user
 SELECT id FROM messages
- WHERE id > :after AND (:by IS NULL OR notifier = :by) AND (:user IS NULL OR "user" = :user)
+ WHERE "user" = :user AND id > :after AND (:by IS NULL OR notifier = :by)
    AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY id LIMIT :limit;
+
+-- name: listed_in_state
+SELECT id FROM messages
+ WHERE state = :state AND id > :after AND (:by IS NULL OR notifier = :by)
  ORDER BY id LIMIT :limit;
 
 -- name: missing
 SELECT value FROM json_each(:grants)
  WHERE NOT EXISTS (SELECT 1 FROM messages WHERE notifier = :by AND grant_id = value);
-
--- name: sums
-SELECT notifier, state, count(*) FROM messages GROUP BY state, notifier ORDER BY notifier, state;
