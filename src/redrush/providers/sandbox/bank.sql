@@ -15,6 +15,8 @@ CREATE TABLE IF NOT EXISTS bills (
 CREATE INDEX IF NOT EXISTS bills_due ON bills (until_us) WHERE done_us IS NULL;
 CREATE INDEX IF NOT EXISTS bills_done ON bills (done_us) WHERE state IN ('paid', 'done');
 CREATE INDEX IF NOT EXISTS refunds_of ON bills (party) WHERE kind = 'refund';
+CREATE INDEX IF NOT EXISTS bills_waiting ON bills (made_us) WHERE state = 'open';
+CREATE INDEX IF NOT EXISTS bills_confirming ON bills (made_us) WHERE state = 'confirming';
 -- What was taken though it had been closed.
 CREATE TABLE IF NOT EXISTS taken_late (
     number    TEXT    PRIMARY KEY,

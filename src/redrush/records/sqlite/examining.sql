@@ -16,8 +16,9 @@ SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us,
  CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
 
 -- name: examined_postings
+-- CROSS JOIN: each is looked up by its id; SQLite would go through all postings of the campaign otherwise.
 SELECT postings.id, debit_account, credit_account, amount_minor
-  FROM json_each(:ids) JOIN postings ON postings.campaign = :campaign AND postings.id = value;
+  FROM json_each(:ids) CROSS JOIN postings ON postings.campaign = :campaign AND postings.id = value;
 
 -- name: examined_counts
 -- A plain grant's row is its posting: the fourth column of single grants has the numbers of holds (redrush.ports.log_rows).

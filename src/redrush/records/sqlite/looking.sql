@@ -34,9 +34,9 @@ SELECT debits_minor, credits_minor
 -- name: moved_on
 -- What left pots without being granted: one posting for each move. Pots that are no rounds, which may be many, are aside.
 SELECT debit_account, sum(amount_minor)
-  FROM postings
- WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
-   AND (postings.id >= 'take:' AND postings.id < 'take:rest:' OR postings.id >= 'take:rest;' AND postings.id < 'take;')
+  FROM (SELECT 'take:' AS first, 'take:rest:' AS "end" UNION ALL SELECT 'take:rest;', 'take;')
+ CROSS JOIN postings ON postings.id >= first AND postings.id < "end"
+                    AND campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
  GROUP BY debit_account
 
 -- name: ledger

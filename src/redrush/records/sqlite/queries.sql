@@ -144,8 +144,9 @@ SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us,
  ORDER BY campaign, slot, pot;
 
 -- name: holds_due
+-- CROSS JOIN: SQLite would go through all grants of the campaign otherwise.
 SELECT pots.name, grants."user", grants.slot, grants.request, grants.number, grants.until_us
-  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+  FROM grants INDEXED BY grants_held CROSS JOIN pots USING (pot) CROSS JOIN campaigns USING (campaign)
  WHERE grants.until_us <= :until_us AND campaigns.id = :campaign
  ORDER BY grants.until_us, grants.pot, grants.slot
  LIMIT :limit OFFSET :skip;

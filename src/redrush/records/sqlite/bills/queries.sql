@@ -70,7 +70,7 @@ UPDATE bills SET next_us = :now_us, expires_us = coalesce(:expires_us, expires_u
 UPDATE bills SET expires_us = :expires_us, version = version + 1 WHERE id = :id AND state = 'new';
 
 -- name: untold
-SELECT id FROM bills
+SELECT id FROM bills INDEXED BY bills_untold
  WHERE id > :after AND is_told = 0 AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
    AND EXISTS (SELECT 1 FROM json_each(:prefixes) WHERE substr(source, 1, length(value)) = value)
  ORDER BY id LIMIT :limit;
