@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.money.ledger import GrantRule
+from redrush.core.money.ledger import GrantRule, user_account
 from redrush.core.nobody import ignore
 from redrush.ports.log_rows import Row, granted_row, record_of, row_of, users_text
 from redrush.ports.records import (
@@ -211,8 +211,10 @@ class PostgresRecords:
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""
+        users = user_account("")
+        user = account.removeprefix(users) if account.startswith(users) else None
         with self._reader.transaction() as cursor:
-            return Balance(*self._row(cursor, "balance", campaign=campaign, account=account))
+            return Balance(*self._row(cursor, "balance", campaign=campaign, account=account, user=user))
 
     def totals(self) -> Totals:
         """See the port."""
