@@ -16,6 +16,7 @@ end
 register('claim', claim)
 register('claim_any', claim_any)
 register('open', open)
+register('noted', noted)
 register('take', take)
 register('give', give)
 register('finish', finish)

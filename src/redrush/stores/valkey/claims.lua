@@ -64,15 +64,10 @@ local function keep(pot, user, request, slot, at_us_packed, number, until_us)
   return value
 end
 
--- By this server's clock, µs since the epoch, if it is not within these instants; else nil. Gates may have wrong clocks;
--- this one is the same for all gates of the set.
-local function outside(from_us, until_us)
+-- This server's clock, µs since the epoch. Gates may have wrong clocks; this one is the same for all gates of the set.
+local function server_us()
   local time = redis.call('TIME')
-  local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  if now_us < tonumber(from_us) or now_us >= tonumber(until_us) then
-    return now_us
-  end
-  return nil
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
 -- The log of a call: what it has appended so far, and the fingerprint there.
@@ -80,36 +75,43 @@ local function log_of(keys, seq, chain)
   return {log = keys[2], seq = seq, chain = chain}
 end
 
--- Appends a record about many pots. `columns` are lists of text: pots, users, slots, and, where they are wanted, requests,
--- numbers and deadlines.
-local function append_many(log, kind, at_us, columns)
-  local slots = {text_of(columns[1]), '[' .. table.concat(columns[3], ',') .. ']'}
-  if columns[4] then
-    slots[3] = text_of(columns[4])
-    slots[4] = '[' .. table.concat(columns[5], ',') .. ']'
-    slots[5] = '[' .. table.concat(columns[6], ',') .. ']'
+-- Single grants, or holds, of one call by column, as a record about many pots has them: `count` of them; pots, users and
+-- slots, which are text; and in `details` by place, where there is any, {request, number, deadline or 0}.
+local function no_singles()
+  return {count = 0, pots = {}, users = {}, slots = {}}
+end
+
+local function add_single(singles, name, user, slot, request, number, until_us)
+  local count = singles.count + 1
+  singles.count, singles.pots[count], singles.users[count], singles.slots[count] = count, name, user, slot
+  if request ~= '' or number > 0 then
+    singles.details = singles.details or {}
+    singles.details[count] = {request, number, until_us}
   end
-  local users, text, count = text_of(columns[2]), '[' .. table.concat(slots, ',') .. ']', integer(#columns[1])
+end
+
+local function text_of_numbers(numbers)
+  return '[' .. table.concat(numbers, ',') .. ']'
+end
+
+-- Appends a record about many pots. `texts` are those of pots, users and slots, where they are there already.
+local function append_many(log, kind, at_us, singles, texts)
+  local columns = texts and {texts.pots, texts.slots} or {text_of(singles.pots), text_of_numbers(singles.slots)}
+  if singles.details then
+    local requests, numbers, deadlines = {}, {}, {}
+    for k = 1, singles.count do
+      local request, number, until_us = unpack(singles.details[k] or {'', 0, 0})
+      requests[k], numbers[k] = request, integer(number)
+      deadlines[k] = until_us > 0 and integer(until_us) or 'null'
+    end
+    columns[3], columns[4], columns[5] = text_of(requests), text_of_numbers(numbers), text_of_numbers(deadlines)
+  end
+  local users, text, count = texts and texts.users or text_of(singles.users), text_of_numbers(columns),
+    integer(singles.count)
   log.seq = log.seq + 1
   redis.call('XADD', log.log, integer(log.seq) .. '-0', 'kind', kind, 'pot', '', 'count', count, 'at_us', at_us,
     'users', users, 'slots', text, 'before', log.chain)
   log.chain = fingerprint(table.concat({log.chain, kind, '', count, at_us, users, text}, ' '))
-end
-
--- The columns of single grants, of which some have a name, a number or a deadline, or none has.
-local function columns_of(singles)
-  local columns = {{}, {}, {}, {}, {}, {}}
-  local more = false
-  for k, single in ipairs(singles) do
-    columns[1][k], columns[2][k], columns[3][k] = single[1], single[2], integer(single[3])
-    columns[4][k], columns[5][k] = single[4], integer(single[5])
-    columns[6][k] = single[6] and single[6] > 0 and integer(single[6]) or 'null'
-    more = more or single[4] ~= '' or single[5] > 0
-  end
-  if not more then
-    columns[4] = nil
-  end
-  return columns
 end
 
 local function append_run(log, name, run, at_us, text, digest)
@@ -124,20 +126,27 @@ end
 -- What a claim is told that gets no slot.
 local EMPTY, HELD_OUT, LIMIT, SHUT = -1, -2, -3, -4
 
--- The pot of a claim that is among many, and the value of its grant there; nil if it was never opened.
+-- The pot of a claim that is among many, and the value of its grant there; nil if it was never opened. A small pot of
+-- which nothing but claims has happened, as most are, stays *plain*: {first, count, claimed}, which is its state, and
+-- behind it the names and values that this call writes. To make a whole pot of it would cost more than the claim.
 local function pot_of_one(pots, key, name)
   local pot = pots[key]
   if pot then
-    for k = 1, pot.filled, 2 do
-      if pot.fields[k] == name then
-        return pot, pot.fields[k + 1]
+    local fields, from, to = pot.fields, 1, pot.filled
+    if pot[PLAIN] then
+      fields, from, to = pot, PLAIN + 1, #pot
+    end
+    for k = from, to, 2 do
+      if fields[k] == name then
+        return pot, fields[k + 1]
       end
     end
-    return pot, redis.call('HGET', pot.grants, name)
+    return pot, redis.call('HGET', pot.grants or key, name)
   end
   local held = redis.call('HMGET', key, STATE, name)
   if held[1] then
-    pot = small_pot(key, held[1])
+    pot = cmsgpack.unpack(held[1])
+    pot = #pot == PLAIN and pot or small_pot(key, pot)
   else
     pot = big_pot(key)
     held[2] = pot and redis.call('HGET', pot.grants, name)
@@ -146,11 +155,7 @@ local function pot_of_one(pots, key, name)
   return pot, held[2]
 end
 
-local function single_of(pot, user, request, slot, number, until_us)
-  return {pot.name, user, slot, request, number, until_us}
-end
-
--- Decides on one claim of many on a pot that is not special; returns what it is told, and the new grant.
+-- Decides on one claim of many on a pot that is not special; returns what it is told.
 local function decide_one(pot, user, at_us_packed)
   if pot.slot == pot.stop and not next_run(pot) then
     return EMPTY
@@ -158,10 +163,22 @@ local function decide_one(pot, user, at_us_packed)
   local slot = pot.slot
   pot.slot, pot.left = slot + 1, pot.left - 1
   keep(pot, user, '', slot, at_us_packed, 0, 0)
-  return slot, single_of(pot, user, '', slot, 0)
+  return slot
 end
 
-local function decide_one_specially(pot, user, request, at_us, at_us_packed)
+-- The same on a plain one.
+local function decide_plainly(pot, user, at_us_packed)
+  local first, count, claimed = pot[1], pot[2], pot[PLAIN]
+  if claimed == count then
+    return EMPTY
+  end
+  local slot, last = first + claimed, #pot
+  pot[PLAIN], pot[last + 1], pot[last + 2] = claimed + 1, user, struct.pack('>I7', slot) .. at_us_packed
+  return slot
+end
+
+-- The same on any, whatever the claim. Of a hold it returns also its value, number and deadline.
+local function decide_specially(pot, user, request, at_us, at_us_packed)
   local counted = COUNT .. user
   local count = redis.call('HGET', pot.grants, counted)
   for k = 1, pot.filled, 2 do
@@ -186,60 +203,82 @@ local function decide_one_specially(pot, user, request, at_us, at_us_packed)
     pot.fields[pot.filled + 1], pot.fields[pot.filled + 2] = counted, integer(tonumber(count or 0) + 1)
     pot.filled, pot.asked = pot.filled + 2, true
   end
-  return pot.hold and {value} or slot, single_of(pot, user, request, slot, number, until_us)
+  return slot, pot.hold and value, number, until_us
 end
 
 -- Single grants of few: each is a record as a run of one.
-local function append_singles(log, singles, at_us)
-  if #singles >= SCATTERED_MIN or (singles[1] and (singles[1][5] > 0 or singles[1][4] ~= '')) then
-    return append_many(log, 'scattered', at_us, columns_of(singles))
+local function append_singles(log, singles, at_us, texts)
+  if singles.count >= SCATTERED_MIN or singles.details then
+    return append_many(log, 'scattered', at_us, singles, texts)
   end
-  for _, single in ipairs(singles) do
-    if single[5] > 0 or single[4] ~= '' then
-      return append_many(log, 'scattered', at_us, columns_of(singles))
-    end
-  end
-  for _, single in ipairs(singles) do
-    local text = text_of({single[2]})
-    append_run(log, single[1], {first = single[3], count = 1}, at_us, text, fingerprint(text))
+  for k = 1, singles.count do
+    local text = text_of({singles.users[k]})
+    append_run(log, singles.pots[k], {first = singles.slots[k], count = 1}, at_us, text, fingerprint(text))
   end
 end
 
--- Decides on claims one by one. `state` is what `state_under` returns; `claims` are users, requests (nil: none has a
--- name), places of their pots among KEYS from 0 (nil: all are on the first), and which argument is the first bound.
+-- Decides on claims one by one. `state` is what `state_under` returns. `claims` are users and their text; requests (nil:
+-- none has a name); pots and their text (nil: all are on the third of KEYS, whose id is `pot`); and `bounds`, by pot from
+-- when until when it gives new grants, where there are any.
 local function claim_each(keys, args, state, claims)
-  local replicas, at_us, at_us_packed = args[2], args[3], args[4]
-  local users, requests, places, bounds = claims.users, claims.requests, claims.places, claims.bounds
-  local pots, answers, singles, found, shut_us = {}, {}, {}, false, false
+  local replicas, at_us, at_us_packed, prefix = args[2], args[3], args[4], prefix_of(keys[1]) .. 'pot:'
+  local users, requests, names, bounds = claims.users, claims.requests, claims.pots, claims.bounds
+  local pots, told, singles, now_us, shut_us = {}, {}, no_singles(), nil, false
+  local answers, found = {false}, false
   for k = 1, #users do
-    local user, request, place = users[k], requests and requests[k] or '', places and places[k] or 0
-    local pot, value = pot_of_one(pots, keys[place + 3], field_of(user, request))
+    local user, request, id = users[k], requests and requests[k] or '', names and names[k] or claims.pot
+    local key = prefix .. id
+    local pot, value = pot_of_one(pots, key, request == '' and user or field_of(user, request))
     if not pot then
-      return refuse('NOPOT', integer(place))
+      return refuse('NOPOT', integer(k - 1))
     end
-    local from_us = args[bounds + 2 * place]
-    local shut = not value and from_us and from_us ~= 'ever' and outside(from_us, args[bounds + 2 * place + 1])
-    local single
+    local within, is_shut = bounds and not value and bounds[id], false
+    if within then
+      now_us = now_us or server_us()
+      is_shut = now_us < within[1] or now_us >= within[2]
+    end
     if value then
-      answers[k], found = value, true
-    elseif shut then
-      answers[k], shut_us = SHUT, shut
-    elseif request ~= '' or is_special(pot) then
-      answers[k], single = decide_one_specially(pot, user, request, at_us, at_us_packed)
+      told[k], answers[#answers + 1], found = 'null', value, true
+    elseif is_shut then
+      told[k], shut_us = SHUT, now_us
     else
-      answers[k], single = decide_one(pot, user, at_us_packed)
+      local slot, hold, number, until_us
+      if request == '' and pot[PLAIN] then
+        slot = decide_plainly(pot, user, at_us_packed)
+      elseif request == '' and not is_special(pot) then
+        slot = decide_one(pot, user, at_us_packed)
+      else
+        pot = pot[PLAIN] and whole_pot(key, pot) or pot
+        pots[key] = pot
+        slot, hold, number, until_us = decide_specially(pot, user, request, at_us, at_us_packed)
+      end
+      if slot < 0 then
+        told[k] = slot
+      else
+        slot = integer(slot)
+        add_single(singles, id, user, slot, request, number or 0, until_us)
+        if hold then
+          told[k], answers[#answers + 1] = 'true', hold
+        else
+          told[k] = slot
+        end
+      end
     end
-    singles[#singles + 1] = single
   end
   local log = log_of(keys, state[1], state[2])
-  append_singles(log, singles, at_us)
-  for _, pot in pairs(pots) do
-    if pot.filled > 0 then
+  answers[1] = text_of_numbers(told)
+  local are_all_new = singles.count == #users and #answers == 1 and names
+  append_singles(log, singles, at_us,
+    are_all_new and {pots = claims.pots_text, users = claims.users_text, slots = answers[1]})
+  for key, pot in pairs(pots) do
+    if pot[PLAIN] then
+      store_plain(key, pot)
+    elseif pot.filled > 0 then
       store_pot(pot)
     end
   end
-  local ending = log_end(log.chain, integer(state[3] + #singles))
-  if #singles > 0 then
+  local ending = log_end(log.chain, integer(state[3] + singles.count))
+  if singles.count > 0 then
     redis.call('HSET', keys[1], 'seq', integer(log.seq), 'chain', ending)
   elseif found and replicas ~= '0' then
     touch_write(keys[1])
@@ -247,18 +286,20 @@ local function claim_each(keys, args, state, claims)
   return {log.seq, ending, shut_us, answers}
 end
 
--- A batch of claims on any pots. KEYS: meta, log, and each pot. ARGV: epoch, replicas, at_us, at_us in 7 bytes, and as
--- JSON, of each claim, its user, its request ('' for all if none has a name), and the place of its pot among KEYS (from
--- 0); and of each pot from which and until which instant new grants are given, in µs, or 'ever' (no more arguments: of
--- all). Returns seq, `chain`, the server's time if somebody was told that it is shut, else false, and of each claim: its
--- new slot; in a list its new grant's value, where it is a hold; a known grant's value; or a number below 0.
+-- A batch of claims on any pots. KEYS: meta, log; those of the pots are named after them. ARGV: epoch, replicas, at_us,
+-- at_us in 7 bytes, and as JSON, of each claim, its user, its pot, and its request ('' for all if none has a name); and
+-- by pot from which and until which instant new grants are given, in µs ('': always). Returns seq, `chain`, the server's
+-- time if somebody was told that it is shut, else false, and a list: first as JSON of each claim its new slot, a number
+-- below 0, null for a grant that it has, or true for a new hold; behind it the values of these grants and holds, in order.
+-- NOPOT says for which claim, from 0.
 local function claim_any(keys, args)
   local seq, chain, granted = state_under(keys[1], args[1])
   if not seq then
     return chain
   end
-  return claim_each(keys, args, {seq, chain, granted}, {users = cjson.decode(args[5]),
-    requests = args[6] ~= '' and cjson.decode(args[6]), places = cjson.decode(args[7]), bounds = 8})
+  return claim_each(keys, args, {seq, chain, granted}, {users = cjson.decode(args[5]), users_text = args[5],
+    pots = cjson.decode(args[6]), pots_text = args[6], requests = args[7] ~= '' and cjson.decode(args[7]),
+    bounds = args[8] ~= '' and cjson.decode(args[8])})
 end
 
 -- KEYS: meta, log, pot; its other keys are named after it. ARGV: epoch, replicas, at_us, at_us in 7 bytes, the users as
@@ -279,9 +320,11 @@ local function claim(keys, args)
   if not pot then
     return refuse('NOPOT', '0')
   elseif is_special(pot) then
-    return claim_each(keys, args, {seq, chain, granted}, {users = users, bounds = 7})
+    return claim_each(keys, args, {seq, chain, granted}, {users = users, pot = pot.name,
+      bounds = from_us and {[pot.name] = {tonumber(from_us), tonumber(until_us)}}})
   end
-  local shut_us = from_us and outside(from_us, until_us)
+  local now_us = from_us and server_us()
+  local shut_us = now_us and (now_us < tonumber(from_us) or now_us >= tonumber(until_us)) and now_us
   decide(pot, users, held, at_us_packed, shut_us)
   local log, told, new = log_of(keys, seq, chain), {}, 0
   for _, run in ipairs(pot.runs) do

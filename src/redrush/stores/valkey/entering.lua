@@ -137,7 +137,7 @@ local function enter_ends(pots, kind, users, columns)
     places[k] = at[name]
   end
   local _, changed = end_holds(pots, kind, {places, users, columns[2], columns[3], columns[4]})
-  return #changed ~= #users and refuse('ABSENT', kind) or nil
+  return changed.count ~= #users and refuse('ABSENT', kind) or nil
 end
 
 -- Why these runs cannot be taken: nothing of them is or was granted here, or one is not whole in the queue and does not

@@ -7,6 +7,7 @@ import msgspec
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import record_of
+from redrush.ports.noted_pots import NotedPot
 from redrush.ports.store import Claimed, Held, LogRecord, PotState, StoreCorrupt, Transfer, Transfers
 from redrush.stores.valkey.link import Reply
 
@@ -19,6 +20,11 @@ GRANT_INTEGER_BYTES: Final = 7
 SHORT_STATE: Final = 3
 """How many values the state of a small pot has where nothing but claims has happened; see `pots.lua`, small_pot."""
 
+BIG_STATE: Final = 5
+"""How many values `noted` says of a big pot."""
+
+_decode_states = msgspec.msgpack.Decoder(list[list[Any] | None]).decode
+_decode_notes = msgspec.msgpack.Decoder(list[str]).decode
 _decode_state = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_runs = msgspec.json.Decoder(tuple[Slots, ...]).decode
 
@@ -43,13 +49,28 @@ def state_of(fields: Sequence[bytes | None]) -> PotState | None:
     """Return the counts of the pot, None if it was never opened."""
     left, claimed, returned, held, waits, packed = fields
     if packed is not None:
-        state = _decode_state(packed)
-        if len(state) == SHORT_STATE:
-            return PotState(state[1] - state[2], state[2])
-        return PotState(state[7], state[2], state[8], state[9], len(state[12]))
+        return _state_in(_decode_state(packed))
     if left is None or claimed is None:
         return None
     return PotState(int(left), int(claimed), int(returned or 0), int(held or 0), int(waits or 0))
+
+
+def _state_in(state: list[Any]) -> PotState:
+    if len(state) == SHORT_STATE:
+        return PotState(state[1] - state[2], state[2])
+    return PotState(state[7], state[2], state[8], state[9], len(state[12]))
+
+
+def noted_of(states: bytes, notes: bytes) -> list[NotedPot | None]:
+    """Return what the library's `noted` says of each pot."""
+    return [
+        None if state is None else NotedPot(note, _noted_state(state))
+        for state, note in zip(_decode_states(states), _decode_notes(notes), strict=True)
+    ]
+
+
+def _noted_state(state: list[Any]) -> PotState:
+    return PotState(*state) if len(state) == BIG_STATE else _state_in(state)
 
 
 def field_of(user: str, request: str) -> bytes:

@@ -46,20 +46,20 @@ local function pots_of(keys, from)
   return pots
 end
 
--- Ends these holds in their pots; returns what each is, and the columns of those that were changed.
+-- Ends these holds in their pots; returns what each is, and those that were changed by column.
 local function end_holds(pots, kind, holds)
-  local states, changed = {}, {}
+  local states, changed = {}, no_singles()
   local places, users, slots, requests, numbers = unpack(holds)
   for k, place in ipairs(places) do
     local pot = pots[place + 1]
     local state, is_new = end_hold(pot, kind, users[k], requests[k], slots[k], numbers[k])
     states[k] = state
     if is_new then
-      changed[#changed + 1] = {pot.name, users[k], slots[k], requests[k], numbers[k]}
+      add_single(changed, pot.name, users[k], integer(slots[k]), requests[k], numbers[k], 0)
     end
   end
   for _, pot in ipairs(pots) do
-    if pot.hold and #changed > 0 then
+    if pot.hold and changed.count > 0 then
       store_pot(pot)
     end
   end
@@ -81,8 +81,8 @@ local function finish(keys, args)
   local kind, at_us = args[3], args[4]
   local log = log_of(keys, seq, chain)
   local states, changed = end_holds(pots, kind, cjson.decode(args[5]))
-  if #changed > 0 then
-    append_many(log, kind, at_us, columns_of(changed))
+  if changed.count > 0 then
+    append_many(log, kind, at_us, changed)
     redis.call('HSET', keys[1], 'seq', integer(log.seq), 'chain', log_end(log.chain, granted))
   elseif args[2] ~= '0' then
     touch_write(keys[1])

@@ -29,6 +29,7 @@ class Library(NamedTuple):
     claim: bytes
     claim_any: bytes
     open: bytes
+    noted: bytes
     take: bytes
     give: bytes
     finish: bytes
@@ -75,6 +76,11 @@ class SetKeys:
         self.news = tag + b"news"
         self.nudge = tag + b"nudge"
         self._tag = tag
+        self._pot = tag + b"pot:"
+
+    def pot_alone(self, pot: str) -> bytes:
+        """Return the key of a pot's own hash. Raises UnicodeEncodeError for an id that is not Unicode text."""
+        return self._pot + pot.encode()
 
     def pot(self, pot: str) -> PotKeys:
         """Return the keys of a pot. Raises UnicodeEncodeError for an id that is not Unicode text."""

@@ -107,7 +107,11 @@ end
 
 -- Users as JSON, in the same text as whoever sends them writes it: cjson escapes what need not be.
 local function text_of(users)
-  return (string.gsub(cjson.encode(users), '\\([/\\u]%x?%x?%x?%x?)', function(escaped)
+  local text = cjson.encode(users)
+  if not string.find(text, '\\', 1, true) then
+    return text
+  end
+  return (string.gsub(text, '\\([/\\u]%x?%x?%x?%x?)', function(escaped)
     if string.sub(escaped, 1, 1) == '/' then
       return escaped
     elseif escaped == 'u007f' then

@@ -18,16 +18,22 @@ local function pot_of(key)
   return {key = key, prefix = prefix, name = name, fields = {}, filled = 0, fetched = 0, finished = {}}
 end
 
+local function prefix_of(meta)
+  return string.sub(meta, 1, -5)
+end
+
 local function list_of(pot, kind)
   return pot.prefix .. kind .. ':' .. pot.name
 end
 
--- A small pot from its state, which is short where nothing but claims has happened.
-local function small_pot(key, state)
-  local pot, held = pot_of(key), cmsgpack.unpack(state)
+local PLAIN = 3  -- so many values has the state of a small pot of which nothing but claims has happened
+
+-- A small pot from its state.
+local function small_pot(key, held)
+  local pot = pot_of(key)
   pot.small, pot.grants = true, key
   pot.opened = {held[1], held[2]}
-  if #held == 3 then
+  if #held == PLAIN then
     pot.first, pot.slot, pot.stop = held[1], held[1] + held[3], held[1] + held[2]
     pot.left, pot.claimed, pot.returned, pot.held = held[2] - held[3], held[3], 0, 0
     pot.limit, pot.queue, pot.waiting = 1, {}, {}
@@ -79,7 +85,7 @@ local function pot_with(key, names)
   end
   local held = redis.call('HMGET', key, STATE, unpack(names, 1, math.min(#names, ARGUMENTS_MAX)))
   if held[1] then
-    local pot = small_pot(key, held[1])
+    local pot = small_pot(key, cmsgpack.unpack(held[1]))
     table.remove(held, 1)
     return pot, #names <= ARGUMENTS_MAX and held or nil
   end
@@ -166,6 +172,20 @@ local function store_pot(pot)
   end
 end
 
+-- Writes what was changed of a plain pot (`pot_of_one`).
+local function store_plain(key, pot)
+  if #pot > PLAIN then
+    redis.call('HSET', key, STATE, '\147' .. cmsgpack.pack(pot[1], pot[2], pot[PLAIN]), unpack(pot, PLAIN + 1))
+  end
+end
+
+-- The same pot with all that a small one has.
+local function whole_pot(key, plain)
+  local pot = small_pot(key, {plain[1], plain[2], plain[PLAIN]})
+  pot.fields, pot.filled = {unpack(plain, PLAIN + 1)}, #plain - PLAIN
+  return pot
+end
+
 -- Writes a pot that was not there before. `hold` and `note` are '' where it has none.
 local function write_opening(pot, name, first, count, limit, hold, note)
   if note ~= '' then
@@ -235,4 +255,26 @@ local function open(keys, args)
   end
   redis.call('HSET', meta, 'seq', integer(seq), 'chain', log_end(chain, granted))
   return seq
+end
+
+-- KEYS: meta. ARGV: epoch, replicas, and the pots as JSON. Returns the seq of the set, and as MessagePack a list of what
+-- they are (of a small pot its state; of a big one left, claimed, returned, held and how many wait; nil: never opened),
+-- and one of their notes.
+local function noted(keys, args)
+  local touched = touch(keys, args)
+  if touched.err then
+    return touched
+  end
+  local prefix, names, states = prefix_of(keys[1]), cjson.decode(args[3]), {}
+  local notes = redis.call('HMGET', prefix .. 'notes', unpack(names))
+  for k, name in ipairs(names) do
+    local key = prefix .. 'pot:' .. name
+    local state = redis.call('HGET', key, STATE)
+    if not state then
+      local pot = big_pot(key)
+      state = cmsgpack.pack(pot and {pot.left, pot.claimed, pot.returned, pot.held, pot.waits})
+    end
+    states[k], notes[k] = state, notes[k] or ''
+  end
+  return {touched[1], '\221' .. struct.pack('>I4', #names) .. table.concat(states), cmsgpack.pack(notes)}
 end

@@ -1,8 +1,10 @@
 """What replies of the library's `claim` and `claim_any` say of each claim."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from redrush.ports.store import EMPTY, HELD_OUT, LIMIT, Claimed, ClaimResult, Held, Refusal
 from redrush.stores.valkey.entries import grant_of, known_grant_of
@@ -51,16 +53,27 @@ def _remember(grants: dict[str, Claimed], new: Iterable[tuple[str, Claimed]], co
 
 _REFUSED: Final = {-1: EMPTY, -2: HELD_OUT, -3: LIMIT}
 
+_decode_told: Final = msgspec.json.Decoder(list[int | bool | None]).decode
 
-def result_of(answer: Any, at_us: int) -> ClaimResult | None:
-    """Return what the library's `claim_any` says of one claim; None: it was too early, or too late."""
-    if isinstance(answer, int):
-        return Claimed(answer, at_us, False) if answer >= 0 else _REFUSED.get(answer)
-    if isinstance(answer, list):
-        known = known_grant_of(answer[0])
+
+def results_of_each(told: bytes, values: Iterable[bytes], at_us: int) -> list[ClaimResult | None]:
+    """Return what the library's `claim_any` says of each claim; None: it was too early, or too late. `values` are those
+    of the grants that were there already and of new holds, in order."""
+    following = iter(values)
+    return [
+        Claimed(number, at_us, False) if type(number) is int and number >= 0 else _result_of(number, following, at_us)
+        for number in _decode_told(told)
+    ]
+
+
+def _result_of(number: int | bool | None, values: Iterator[bytes], at_us: int) -> ClaimResult | None:
+    if number is None:
+        return known_grant_of(next(values))
+    if number is True:
+        known = known_grant_of(next(values))
         assert isinstance(known, Held)
         return Held(known.slot, at_us, False, known.until_us, known.number)
-    return known_grant_of(answer)
+    return _REFUSED.get(number)
 
 
 def remember(grants: dict[str, Claimed], user: str, claimed: Claimed) -> None:

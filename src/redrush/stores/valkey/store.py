@@ -61,17 +61,18 @@ from redrush.stores.valkey.entries import (
     field_of,
     is_plain,
     known_grant_of,
+    noted_of,
     runs_of,
     runs_text,
     state_of,
     transfers_of,
 )
-from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
+from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary, Prover
 from redrush.stores.valkey.reading import LogReading
-from redrush.stores.valkey.results import remember, result_of, results_of
+from redrush.stores.valkey.results import remember, results_of, results_of_each
 from redrush.stores.valkey.terms import UNSURE, WRITTEN_OFF, Terms, fence, lost_grants
 
 ATTACH_S: Final = 10.0
@@ -91,16 +92,6 @@ _pot_of = attrgetter("pot")
 _STATES: Final = {"c": HoldState.CONFIRMED, "r": HoldState.RELEASED, "u": HoldState.UNKNOWN}
 
 
-class _Pot:
-    """What this process remembers of a pot."""
-
-    __slots__ = ("grants", "keys")
-
-    def __init__(self, keys: PotKeys) -> None:
-        self.keys = keys
-        self.grants: dict[str, Claimed] = {}
-
-
 class ValkeyStore:
     """The `redrush.ports.store.Store` on Valkey, and the set's `redrush.ports.news.NewsLine`. See the module.
 
@@ -115,7 +106,8 @@ class ValkeyStore:
         self._library = library
         self._access = access
         self._calls = Calls(primary, keys, library)
-        self._pots: dict[str, _Pot] = {}
+        self._grants: dict[str, dict[str, Claimed]] = {}
+        """What this process remembers of pots, by their ids."""
         self._seq = 0
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -194,15 +186,17 @@ class ValkeyStore:
             await self._open(pots[start : start + OPENED_MAX])
 
     async def _open(self, pots: Sequence[PotTerms]) -> None:
-        # What is opened with a note is for whoever asks for it: a million of them are nothing to be remembered.
-        keys = [self._keys.pot(terms.pot) if note_of(terms) else self._remember(terms.pot).keys for terms in pots]
         wanted: list[str | bytes | int] = []
-        for terms, names in zip(pots, keys, strict=True):
+        for terms in pots:
             slots, hold_us = terms.slots, "" if terms.hold_us is None else terms.hold_us
             said, note = terms_text(terms.limit_per_user, terms.hold_us), note_of(terms)
-            wanted += (names.id, slots.first, slots.count, terms.limit_per_user, hold_us, said or "", note)
+            if not note:  # else it is for whoever asks for it: a million of them are nothing to be remembered
+                self._remember(terms.pot)
+            wanted += (terms.pot, slots.first, slots.count, terms.limit_per_user, hold_us, said or "", note)
         (reply,) = await self._change(
-            self._library.open, (self._keys.meta, self._keys.log, *(names.pot for names in keys)), *wanted
+            self._library.open,
+            (self._keys.meta, self._keys.log, *(self._keys.pot_alone(terms.pot) for terms in pots)),
+            *wanted,
         )
         if isinstance(reply, ReplyFault):
             number, _, opened = reply.detail.partition(" ")
@@ -224,7 +218,7 @@ class ValkeyStore:
         pot, text = claims[0].pot, users_text(users)
         (reply,) = await self._change(
             self._library.claim,
-            (self._keys.meta, self._keys.log, self._key_of(pot)),
+            (self._keys.meta, self._keys.log, self._keys.pot_alone(pot)),
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
             text,
@@ -242,39 +236,34 @@ class ValkeyStore:
         return results_of(users, at_us, runs, repeats, self._grants_of(pot), nothing)
 
     async def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
-        named = [claim.request for claim in claims]
-        place_of = {pot: place for place, pot in enumerate(dict.fromkeys(claim.pot for claim in claims))}
-        bounds: list[int | str] = []
-        if self._times:
-            for pot in place_of:
-                bounds += self._within(pot) or ("ever", "")
+        pots, named = [claim.pot for claim in claims], [claim.request for claim in claims]
+        bounds = {pot: self._within(pot) for pot in self._times.keys() & pots}
         (reply,) = await self._change(
             self._library.claim_any,
-            (self._keys.meta, self._keys.log, *map(self._key_of, place_of)),
+            (self._keys.meta, self._keys.log),
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
             users_text([claim.user for claim in claims]),
+            users_text(pots),
             users_text(named) if any(named) else "",
-            msgspec.json.encode([place_of[claim.pot] for claim in claims]),
-            *bounds,
+            msgspec.json.encode(bounds) if bounds else "",
             in_turn=True,
         )
         if isinstance(reply, ReplyFault):
-            raise _never_opened(list(place_of)[int(reply.detail)])
+            raise _never_opened(pots[int(reply.detail)])
         return self._results_of_each(claims, at_us, reply)
 
     def _results_of_each(self, claims: Sequence[Claim], at_us: int, reply: Reply) -> list[ClaimResult]:
-        seq, log_end, shut_us, answers = reply
+        seq, log_end, shut_us, (told, *values) = reply
         self._saw(seq, log_end)
         results: list[ClaimResult] = []
-        for claim, answer in zip(claims, answers, strict=True):
-            result = result_of(answer, at_us)
+        for claim, result in zip(claims, results_of_each(told, values, at_us), strict=True):
             if result is None:
                 results.append(self._shut(claim.pot, shut_us))
                 continue
             results.append(result)
-            if type(result) is Claimed and not claim.request:
-                remember(self._grants_of(claim.pot), claim.user, result)
+            if type(result) is Claimed and not claim.request and (grants := self._grants.get(claim.pot)) is not None:
+                remember(grants, claim.user, result)
         return results
 
     def _shut(self, pot: str, shut_us: int) -> Refusal:
@@ -294,7 +283,7 @@ class ValkeyStore:
         columns += [[getattr(hold, name) for hold in holds] for name in ("user", "slot", "request", "number")]
         (reply,) = await self._change(
             self._library.finish,
-            (self._keys.meta, self._keys.log, *map(self._key_of, places)),
+            (self._keys.meta, self._keys.log, *map(self._keys.pot_alone, places)),
             kind,
             at_us,
             msgspec.json.encode(columns),
@@ -310,17 +299,13 @@ class ValkeyStore:
         offered = 0
         for start in range(0, len(names), OPENED_MAX):
             some = names[start : start + OPENED_MAX]
-            keys = (self._keys.meta, self._keys.log, *map(self._key_of, some))
+            keys = (self._keys.meta, self._keys.log, *map(self._keys.pot_alone, some))
             (reply,) = await self._change(self._library.offer, keys)
             if isinstance(reply, ReplyFault):
                 raise _never_opened(some[int(reply.detail)])
             self._saw(reply[0], reply[1])
             offered += reply[2]
         return offered
-
-    def _key_of(self, pot: str) -> bytes:
-        remembered = self._pots.get(pot)
-        return self._keys.pot(pot).pot if remembered is None else remembered.keys.pot
 
     def hold_to(self, times: Mapping[str, tuple[int, int]]) -> None:
         """Let these pots give slots only from the first instant until the second (µs since the epoch), by the clock of
@@ -386,7 +371,7 @@ class ValkeyStore:
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the grants that this process saw, up to KNOWN_MAX, live. KeyError for a pot it never used."""
         try:
-            return self._pots[pot].grants
+            return self._grants[pot]
         except KeyError:
             raise KeyError(f"pot {pot!r} was neither opened nor claimed from by this process") from None
 
@@ -405,15 +390,10 @@ class ValkeyStore:
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         noted: list[NotedPot | None] = []
         for start in range(0, len(pots), OPENED_MAX):
-            keys = [self._keys.pot(pot) for pot in pots[start : start + OPENED_MAX]]
-            asked: list[Command] = [("HMGET", names.pot, *STATE_FIELDS) for names in keys]
-            asked.append(("HMGET", self._keys.notes, *(names.id for names in keys)))
-            *counts, notes, (seq, _) = await self._read(*asked)
+            asked = users_text(pots[start : start + OPENED_MAX])
+            ((seq, states, notes),) = await self._change(self._library.noted, (self._keys.meta,), asked)
             self._saw_seq(seq)
-            noted += [
-                None if (state := state_of(held)) is None else NotedPot((note or b"").decode(), state)
-                for held, note in zip(counts, notes, strict=True)
-            ]
+            noted += noted_of(states, notes)
         return noted
 
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
@@ -427,10 +407,10 @@ class ValkeyStore:
         return granted
 
     def watch(self, pot: str) -> Mapping[str, Claimed]:
-        return self._remember(pot).grants
+        return self._remember(pot)
 
     def forget(self, pot: str) -> None:
-        self._pots.pop(pot, None)
+        self._grants.pop(pot, None)
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         return (await self.log_page(after, limit)).records
@@ -555,23 +535,19 @@ class ValkeyStore:
         if isinstance(reply, ReplyFault):
             raise StoreUnavailable(f"{link.address}: {reply}")
 
-    def _remember(self, pot: str) -> _Pot:
-        remembered = self._pots.get(pot)
-        if remembered is None:
-            remembered = self._pots[pot] = _Pot(self._keys.pot(pot))
-        return remembered
+    def _remember(self, pot: str) -> dict[str, Claimed]:
+        return self._grants.setdefault(pot, {})
 
     def _grants_of(self, pot: str) -> dict[str, Claimed]:
         """Return where grants of the pot are remembered; of one that nobody wants to know of, nowhere."""
-        remembered = self._pots.get(pot)
-        return {} if remembered is None else remembered.grants
+        return self._grants.get(pot, {})
 
     def _forget(self) -> None:
         """What was remembered may not be so in the set's new history. Mappings that `known` returned stay in use."""
         self._seq = 0
         self._primary.acknowledged = None
-        for remembered in self._pots.values():
-            remembered.grants.clear()
+        for grants in self._grants.values():
+            grants.clear()
 
     def _saw_seq(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
