@@ -96,14 +96,35 @@ async def test_a_user_who_is_at_the_limit_is_told_so_even_where_nothing_is_left(
     assert await store.claim(claims, AT_US) == [LIMIT, LIMIT, EMPTY, Claimed(601, AT_US, True)]
 
 
+@with_store(PotTerms("one", Slots(600, 4)), PotTerms("other", Slots(700, 4)))
+async def test_one_call_mixes_claims_with_and_without_a_name_on_pots_of_one_each(store: Store) -> None:
+    claims = [
+        Claim("one", "a"), Claim("other", "b", "x"), Claim("one", "b"), Claim("one", "a", "x"), Claim("one", "c", "x"),
+        Claim("other", "b"), Claim("one", "b"), Claim("other", "a"), Claim("one", "d"), Claim("one", "e"),
+    ]  # fmt: skip
+    first, second, third, at_limit, fourth, too_many, again, fifth, sixth, nothing = await store.claim(claims, AT_US)
+    assert [first, third, fourth, sixth] == [Claimed(600 + k, AT_US, False) for k in range(4)]
+    assert [second, fifth] == [Claimed(700 + k, AT_US, False) for k in range(2)]
+    assert again == Claimed(601, AT_US, True)
+    assert (at_limit, too_many, nothing) == (LIMIT, LIMIT, EMPTY)
+    assert [await store.state(pot) for pot in ("one", "other")] == [PotState(0, 4), PotState(2, 2)]
+    seen = [(one.slot, one.pot, one.user, one.request) for one in await grants_in(store)]
+    assert sorted(seen) == [
+        (600, "one", "a", ""), (601, "one", "b", ""), (602, "one", "c", "x"), (603, "one", "d", ""),
+        (700, "other", "b", "x"), (701, "other", "a", ""),
+    ]  # fmt: skip
+
+
+async def grants_in(store: Store) -> list[Grant]:
+    return [one for record in await store.log(0, 10) if isinstance(record, Scattered) for one in record.grants]
+
+
 @with_store(TWO_EACH)
 async def test_users_and_requests_are_any_text_and_do_not_run_together(store: Store) -> None:
     claims = [Claim("two", "ab", "c"), Claim("two", "a", "bc"), Claim("two", "用户", '"\\/\0'), Claim("two", "abc")]
     assert await store.claim(claims, AT_US) == [Claimed(500 + k, AT_US, False) for k in range(4)]
     assert await store.claim(claims, AT_US) == [Claimed(500 + k, AT_US, True) for k in range(4)]
-    records = [record for record in await store.log(0, 10) if isinstance(record, Scattered)]
-    grants = [grant for record in records for grant in record.grants]
-    assert grants == [Grant(c.pot, c.user, 500 + k, c.request) for k, c in enumerate(claims)]
+    assert await grants_in(store) == [Grant(c.pot, c.user, 500 + k, c.request) for k, c in enumerate(claims)]
 
 
 @EVERY_STORE

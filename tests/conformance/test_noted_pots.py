@@ -13,7 +13,10 @@ from redrush.ports.log_rows import record_of, row_of
 from redrush.ports.noted_pots import GRANTED_MAX, NotedPot, NotedStore
 from redrush.ports.pot_terms import NOTE_BYTES_MAX
 from redrush.ports.store import (
+    Claim,
     Claimed,
+    Grant,
+    Held,
     NotedTerms,
     Opened,
     PotState,
@@ -62,6 +65,34 @@ async def test_a_pot_has_the_note_that_it_was_opened_with(store: NotedStore) -> 
     assert first == Opened(first.seq, "p1", Slots(0, 3), note=NOTE)
     assert second == Opened(second.seq, "p2", Slots(0, 2))
     assert record_of(row_of(first)) == first
+
+
+@with_store
+async def test_what_is_left_of_noted_pots_is_told_of_every_kind_of_pot(store: NotedStore) -> None:
+    await store.open(
+        [
+            NotedTerms("sale", Slots(0, 5), note='{"g":"\\"恭喜\\" \x7f/"}', hold_us=1_000_000),
+            NotedTerms("big", Slots(100, 5_000), note=NOTE),
+            NotedTerms("big sale", Slots(9_000, 5_000), note=NOTE, hold_us=1_000_000),
+            NotedTerms("包 1", Slots(0, 5), note=NOTE),
+            PotTerms("nothing", Slots(0, 0)),
+        ]
+    )
+    pots = ["sale", "big", "big sale", "包 1", "nothing"]
+    users = [Claim(pot, user) for pot in pots for user in ("a", "b", "c")]
+    held = await store.claim(users, AT_US)
+    back = [
+        Grant(claim.pot, claim.user, result.slot, "", result.number)
+        for claim, result in zip(users, held, strict=True)
+        if isinstance(result, Held) and claim.user == "c"
+    ]
+    await store.release(back, AT_US)
+    noted = await store.noted([*pots, "nobody's", "sale"])
+    assert noted[-2] is None
+    assert noted[-1] == noted[0]
+    assert [one.note for one in noted[:5] if one is not None] == ['{"g":"\\"恭喜\\" \x7f/"}', NOTE, NOTE, NOTE, ""]
+    assert [one.state for one in noted[:5] if one is not None] == [await store.state(pot) for pot in pots]
+    assert [one.state.claimed_ever for one in noted[:5] if one is not None] == [3, 3, 3, 3, 0]
 
 
 @with_store
