@@ -23,7 +23,7 @@ from redrush.http.dress import Dressed
 from redrush.http.heads import HEAD, KnownHead
 from redrush.http.reader import Broken, Request, RequestReader
 from redrush.http.route import Endpoint, Probe, Route
-from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, Seen
+from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
 from redrush.http.site import NEVER_S, Site
 
 _FINE: Final = b"HTTP/1.1 200 "
@@ -135,14 +135,17 @@ class Connection(asyncio.Protocol):
             self._serve(self._route, self._user)
             return
         if len(data) <= site.head_bytes_max:
-            seen = site.seen_heads.find(data)
-            if seen is not None and self._shortest_way(data, *seen):
-                return
-        found = HEAD.match(data, 0, site.head_bytes_max)
-        head = None if found is None else site.known_heads.get(found.groups())
-        if found is None or head is None:
-            self._long_way(data, found)
-        elif not self._short_way(data, found, head):
+            found = site.seen_heads.find(data)
+            if found is not None:
+                seen, values = found
+                told = self._proxy is None or self._comes_from(values[seen.forwarded] if seen.forwarded >= 0 else None)
+                if told and self._serve_ticket(data, seen.endpoint, values[seen.ticket]):
+                    return
+        read = HEAD.match(data, 0, site.head_bytes_max)
+        head = None if read is None else site.known_heads.get(read.groups())
+        if read is None or head is None:
+            self._long_way(data, read)
+        elif not self._short_way(data, read, head):
             self._long_way(data)
 
     def eof_received(self) -> bool:
@@ -165,14 +168,14 @@ class Connection(asyncio.Protocol):
 
     # -- reading
 
-    def _shortest_way(self, data: bytes, seen: Seen, values: list[bytes]) -> bool:
-        """Serve a request whose like came before; returns False if something about its own values is not right."""
-        if self._proxy is not None:
-            address = self._site.asking.clients.of_forwarded(values[seen.forwarded]) if seen.forwarded >= 0 else None
-            if address is None:
-                return False
-            self._address = address
-        return self._serve_ticket(data, seen.endpoint, values[seen.ticket])
+    def _comes_from(self, forwarded: bytes | None) -> bool:
+        """Note whom the text of `X-Forwarded-For` speaks of, None if there is none; returns False if it makes no
+        sense. For what a proxy of ours sends on."""
+        address = None if forwarded is None else self._site.asking.clients.of_forwarded(forwarded)
+        if address is None:
+            return False
+        self._address = address
+        return True
 
     def _short_way(self, data: bytes, found: re.Match[bytes], head: KnownHead) -> bool:
         """Serve a request whose head says nothing new; returns False if something else about it is not right."""
@@ -180,10 +183,9 @@ class Connection(asyncio.Protocol):
         if body_bytes != head.body_bytes or (body_bytes and not _is_object(data[-body_bytes:])):
             return False
         if self._proxy is not None:
-            address = self._forwarded(data, found.end(head.forwarded)) if head.forwarded else None
-            if address is None:
+            forwarded = _value(data, found.end(head.forwarded)) if head.forwarded else None
+            if not self._comes_from(forwarded):
                 return False
-            self._address = address
         endpoint, longest = head.endpoint, BODY_BYTES_MAX
         if endpoint.reads is not None:
             endpoint, longest = endpoint.of_body(data[found.end() :]), READ_BODY_BYTES_MAX
@@ -191,7 +193,7 @@ class Connection(asyncio.Protocol):
             self._serve(endpoint.route, "")
             return True
         start = found.end(head.ticket)
-        if not self._serve_ticket(data, endpoint, data[start : data.find(b"\r", start)]):
+        if not self._serve_ticket(data, endpoint, _value(data, start)):
             return False
         self._site.seen_heads.learn(data, start, found.end(), endpoint, longest)
         return True
@@ -214,10 +216,6 @@ class Connection(asyncio.Protocol):
         if known is None and done is not None and done.startswith(_FINE):
             site.remember_ticket(tickets, credentials, ticket)
         return True
-
-    def _forwarded(self, data: bytes, start: int) -> bytes | None:
-        """Return whom the text of `X-Forwarded-For` that begins there speaks of; None if it makes no sense."""
-        return self._site.asking.clients.of_forwarded(data[start : data.find(b"\r", start)])
 
     def _long_way(self, data: bytes, found: re.Match[bytes] | None = None) -> None:
         """Read with care. `found`: what the head of a first piece was found to be, if nothing is known of it yet."""
@@ -445,6 +443,11 @@ class Connection(asyncio.Protocol):
         """End the connection now."""
         self._closing = True
         self._transport.abort()
+
+
+def _value(data: bytes, start: int) -> bytes:
+    """Return the text of a header line from there to its end."""
+    return data[start : data.find(b"\r", start)]
 
 
 def _is_object(body: bytes) -> bool:
