@@ -18,19 +18,20 @@ CodesOf = Callable[[str, int], str]
 
 
 class AmountTexts(dict[int, tuple[str, str]]):
-    """What a grant says of its amount, and the digits that its receipt has, by minor units; made when it is first asked
+    """What a grant says of its amount, and what its receipt says of it, by minor units; made when it is first asked
     for."""
 
-    __slots__ = ("_currency",)
+    __slots__ = ("_currency", "_signer")
 
-    def __init__(self, currency: str) -> None:
+    def __init__(self, currency: str, signer: ReceiptSigner) -> None:
         super().__init__()
         self._currency = currency
+        self._signer = signer
 
     def __missing__(self, minor: int) -> tuple[str, str]:
         if len(self) >= AMOUNTS_REMEMBERED_MAX:
             self.clear()
-        texts = self[minor] = f',"amount":"{format_amount(minor, self._currency)}', str(minor)
+        texts = self[minor] = f',"amount":"{format_amount(minor, self._currency)}', self._signer.worth(minor)
         return texts
 
 
@@ -50,27 +51,27 @@ class GrantWriter:
         self._pot = pot.id
         self._codes = codes
         self._amounts = table.amounts
-        signer = ReceiptSigner(receipt_keys, campaign.id, pot.id, campaign.currency)
-        self._sign, self._sign_holding = signer.sign, signer.sign_holding
-        self._amount_texts = AmountTexts(campaign.currency)
+        self._signer = ReceiptSigner(receipt_keys, campaign.id, pot.id, campaign.currency)
+        self._amount_texts = AmountTexts(campaign.currency, self._signer)
         self._id_prefix = f'{{"id":"{grant_id(campaign.id, pot.id, 0)[:-1]}'
         self._round = f'","round":"{pot.round.id}",{_prize_text(pot)}"slot":'
         self._currency = f'","currency":"{campaign.currency}","granted_at":"'
         self._at_us = -1
         self._granted_at = ""
-        """The text of that instant, and what is around it: a batch has one."""
+        """The text of that instant, and what is around it up to the receipt's front: a batch has one."""
         if table.part_of(pot.slots.first) is not None:  # a pot's slots hold all the same kind of thing
             self.write = self._write_holding  # type: ignore[method-assign]
 
     def write(self, user: str, slot: int, at_us: int) -> str:
         """Return the grant of `slot` to `user` at `at_us` (µs since the epoch) as a JSON object."""
         if at_us != self._at_us:
-            self._at_us, self._granted_at = at_us, f'{self._currency}{rfc3339(at_us)}","receipt":"'
-        told, minor = self._amount_texts[self._amounts[slot]]
+            self._at_us = at_us
+            self._granted_at = f'{self._currency}{rfc3339(at_us)}","receipt":"{self._signer.front}'
+        told, worth = self._amount_texts[self._amounts[slot]]
         number = str(slot)
         return (
             f"{self._id_prefix}{number}{self._round}{number}{told}{self._granted_at}"
-            f'{self._sign(number, minor, user, at_us)}"}}'
+            f'{self._signer.sign_after_front(number, worth, user, at_us)}"}}'
         )
 
     def _write_holding(self, user: str, slot: int, at_us: int) -> str:
@@ -82,7 +83,7 @@ class GrantWriter:
             code = f'"code":{json.dumps(self._codes(self._pot, holding.index))},'
         return (
             f'{self._id_prefix}{slot}{self._round}{slot},"holds":{json.dumps(holds)},{code}'
-            f'"granted_at":"{rfc3339(at_us)}","receipt":"{self._sign_holding(slot, holds, user, at_us)}"}}'
+            f'"granted_at":"{rfc3339(at_us)}","receipt":"{self._signer.sign_holding(slot, holds, user, at_us)}"}}'
         )
 
 

@@ -43,25 +43,34 @@ class ReceiptSigner:
     """Signs the receipts of one pot, or of any; what does not change from one to the next is put together once."""
 
     def __init__(self, ring: KeyRing, campaign: str, pot: str, currency: str) -> None:
-        """`pot`: the one whose slots are meant where no other is named."""
+        """`pot`: the one whose slots are meant; "": any, and slots are named as `<pot>~<slot>`."""
         self._state = mac_state(ring.keys[ring.current], _PERSON)
-        self._of_campaign = f"~{ring.current}~{campaign}~"
-        self._of_pot = f"{self._of_campaign}{pot}~"
-        self._prefix = f"{_MONEY}{self._of_pot}"
+        self._of_pot = f"~{ring.current}~{campaign}~{pot and f'{pot}~'}"
+        self.front = f"{_MONEY}{self._of_pot}"
+        """What each receipt for money begins with."""
+        self._after_front = self._state.copy()
+        self._after_front.update(self.front.encode())
         self._currency = f"~{currency}~"
         self._at_us = 0
         self._ending = "~0"
 
-    def sign(self, slot: int | str, amount_minor: int | str, user: str, at_us: int, pot: str | None = None) -> str:
-        """Return the receipt for one grant, of another pot where one is named. Numbers may come as their digits: who
-        tells them too has these already."""
+    def sign(self, slot: int | str, amount_minor: int, user: str, at_us: int) -> str:
+        """Return the receipt for one grant of money."""
+        return f"{self.front}{self.sign_after_front(slot, self.worth(amount_minor), user, at_us)}"
+
+    def worth(self, amount_minor: int) -> str:
+        """Return what receipts for this amount say of it."""
+        return f"~{amount_minor}{self._currency}"
+
+    def sign_after_front(self, slot: int | str, worth: str, user: str, at_us: int) -> str:
+        """Return what follows the front in the receipt for a grant of this `worth`, for whoever writes many. A slot may
+        come as its digits: who tells it too has these already."""
         if not user.encode().isalnum():  # ASCII letters and digits: most ids are, and this costs little
             user = escaped(user)
         if at_us != self._at_us:  # a batch has one instant
             self._at_us, self._ending = at_us, f"~{at_us}"
-        prefix = self._prefix if pot is None else f"{_MONEY}{self._of_campaign}{pot}~"
-        body = f"{prefix}{slot}~{amount_minor}{self._currency}{user}{self._ending}"
-        mac = self._state.copy()  # as `keyed_mac` does: every grant is signed here
+        body = f"{slot}{worth}{user}{self._ending}"
+        mac = self._after_front.copy()  # as `keyed_mac` does: every grant is signed here
         mac.update(body.encode())
         return f"{body}~{mac.hexdigest()}"
 

@@ -226,7 +226,7 @@ class Draw(Rush):
                 if isinstance(claimed, Unanswered):
                     return claimed
                 if claimed is not None:
-                    grants.append(stock.granted.write(user, claimed.slot, claimed.at_us))
+                    grants.append(stock.granted.writer.write(user, claimed.slot, claimed.at_us))
         return grants
 
     def public_fields(self, now_us: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class _Fronts(dict[int, str]):
 class GrantedAnswers:
     """The answers of one round's winners. `renew` it before the first one, and every second."""
 
-    __slots__ = ("_fronts", "head", "repeats", "write")
+    __slots__ = ("_fronts", "head", "repeats", "writer")
 
     def __init__(self, writer: Writer) -> None:
         self.repeats: dict[str, bytes] = {}
@@ -47,8 +47,7 @@ class GrantedAnswers:
         self._fronts = _Fronts("")
         self.head = b""
         """What such an answer begins with, up to the name of the content's length."""
-        self.write = writer.write
-        """Returns a grant as JSON: see `GrantWriter.write`."""
+        self.writer = writer
 
     def renew(self, head: str) -> None:
         """Let answers have these header lines from now on; the date is among them."""
@@ -66,7 +65,7 @@ class GrantedAnswers:
         if claimed.repeat:
             return self.head + self._rest(user, claimed, _REPEAT)
         # As `_rest` does, in one piece: every winner is answered here.
-        grant = self.write(user, claimed.slot, claimed.at_us)
+        grant = self.writer.write(user, claimed.slot, claimed.at_us)
         return f"{self._fronts[len(grant)]}{grant}{_NEW}".encode()
 
     def repeat(self, user: str, claimed: Claimed) -> bytes:
@@ -83,6 +82,6 @@ class GrantedAnswers:
 
     def _rest(self, user: str, claimed: Claimed, ending: str) -> bytes:
         """Return what follows the head of an answer that carries a grant, from the content's length on."""
-        grant = self.write(user, claimed.slot, claimed.at_us)
+        grant = self.writer.write(user, claimed.slot, claimed.at_us)
         # The grant and what is around it are ASCII, so their length in characters is that in bytes.
         return f"{len(_GRANTED) + len(grant) + len(ending)}\r\n\r\n{_GRANTED}{grant}{ending}".encode()

@@ -354,7 +354,7 @@ class Rush:
         claimed = await self._queries.claimed_by(self.home(user), user)
         if isinstance(claimed, Unanswered):
             return claimed
-        return [] if claimed is None else [self._granted.write(user, claimed.slot, claimed.at_us)]
+        return [] if claimed is None else [self._granted.writer.write(user, claimed.slot, claimed.at_us)]
 
     # -- the desk of its lanes
 
