@@ -120,18 +120,43 @@ def test_of_those_who_went_together_who_asks_little_is_answered_first(tmp_path: 
     asyncio.run(run())
 
 
-def test_who_waits_is_not_sent_before_the_disk_has_proven_what_went_before(tmp_path: Path) -> None:
-    """A server that does not flush replies, but proves nothing."""
+async def sent_one_by_one(server: ValkeyServer, wire: Wire, store: ValkeyStore) -> None:
+    """Have two claims made on a server that decides and cannot prove: the second is not sent while that may come."""
+    wire.sent.clear()
+    decided_before = await calls_of(server, "xadd")
+    first, second = claim(store, "first"), claim(store, "second")
 
+    async def is_decided() -> bool:
+        return await calls_of(server, "xadd") > decided_before
+
+    await until(is_decided)
+    while not first.done():
+        assert b"second" not in wire.sent
+        await asyncio.sleep(0.01)
+    assert await settled(first, second) == ["StoreUnavailable"] * 2
+    assert b"first" in wire.sent
+
+
+def test_who_waits_is_not_sent_before_the_disk_has_proven_what_went_before(tmp_path: Path) -> None:
     async def run() -> None:
         async with by_wire_and_direct(tmp_path) as (server, wire, at_wire, _):
             await ask(server.address, "CONFIG", "SET", "appendfsync", "no")
-            wire.sent.clear()
-            first, second = claim(at_wire, "first"), claim(at_wire, "second")
-            assert await settled(first) == ["StoreUnavailable"]
-            assert b"first" in wire.sent
-            assert b"second" not in wire.sent
-            assert await settled(second) == ["StoreUnavailable"]
+            await sent_one_by_one(server, wire, at_wire)
+
+    asyncio.run(run())
+
+
+def test_who_waits_is_not_sent_before_replicas_have_proven_what_went_before(tmp_path: Path) -> None:
+    """On a link that waits for replicas it would lie at the server, and then hold the proof back by its own fsync."""
+
+    async def run() -> None:
+        async with servers(tmp_path, 2) as (server, replica), Wire(server.address).laid() as wire:
+            await follow(replica, server)
+            async with campaigns(wire.address, replicas_needed=1) as (store,):
+                replica.signal(signal.SIGSTOP)
+                await sent_one_by_one(server, wire, store)
+                replica.signal(signal.SIGCONT)
+                await persistently(lambda: store.claim(claims_of(POT, ["second"]), AT_US))
 
     asyncio.run(run())
 

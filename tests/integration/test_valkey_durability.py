@@ -17,7 +17,6 @@ from redrush.core.sets.address import Address
 from redrush.ports.store import (
     EMPTY,
     Claimed,
-    ClaimResult,
     PotState,
     PotTerms,
     StoreFailed,
@@ -150,39 +149,6 @@ def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None
             await store.close()
 
     asyncio.run(run())
-
-
-def test_a_batch_is_sent_once_the_one_before_it_was_done_and_while_replicas_prove_that(tmp_path: Path) -> None:
-    """Done is what has a reply; the proof of a replica comes later."""
-
-    async def run() -> None:
-        async with servers(tmp_path, 2) as (primary, replica), Wire(primary.address).laid() as wire:
-            await follow(replica, primary)
-            await establish_set([primary.address], CAMPAIGN, SET, replicas_needed=1)
-            async with connected(wire.address) as store:
-                await store.open([PotTerms(POT, Slots(100, 10))])
-                replica.signal(signal.SIGSTOP)
-                wire.sent.clear()
-                first, second, third = (_claim_of(store, user) for user in ("first", "second", "third"))
-                await until(lambda: _sent(wire, b"third"))
-                assert b"WAITAOF" in wire.sent.partition(b"second")[0]
-                assert not first.done()
-                assert b"third" in wire.sent, "who has waited goes together"
-                assert wire.sent.count(b"WAITAOF") == 2, "the server does them once the first is proven, with one proof"
-                ended = await asyncio.gather(first, second, third, return_exceptions=True)
-                assert [type(one) for one in ended] == [StoreUnavailable] * 3
-                replica.signal(signal.SIGCONT)
-                await persistently(lambda: store.claim(claims_of(POT, ["third"]), AT_US))
-
-    asyncio.run(run())
-
-
-def _claim_of(store: ValkeyStore, user: str) -> "asyncio.Task[list[ClaimResult]]":
-    return asyncio.create_task(store.claim(claims_of(POT, [user]), AT_US))
-
-
-async def _sent(wire: Wire, text: bytes) -> bool:
-    return text in wire.sent
 
 
 async def _claimed(server: ValkeyServer, count: int) -> bool:

@@ -5,13 +5,13 @@ WAITAOF for the primary's own disk (`terms.FLUSH`). A server that refuses
 it because it is not (any more) the one to ask, or is under other terms, did nothing: the call finds the right server or
 terms and is made again, within RETRY_S. Every other failure leaves its fate unknown and is `StoreUnavailable`.
 
-Claims go *in turn* (`redrush.stores.valkey.turns`): a call of them is sent when the ones before it have their replies
-and the proof of the disk; that of replicas may still be awaited. WAITAOF is answered in the server's next turn, and
-what a turn answers leaves the server behind the fsync of all that was done in it. So a second batch that lies ready, on
-any connection, holds the answer to the first one back until it is on the disk itself: where an fsync took 60 ms, each
-of two batches under way took 130, on one link or two. In turn, the server makes a batch durable while the gate answers
-the one before. Rejected: more links; more batches under way, which are smaller, each with an fsync; CONFIG GET behind
-the call in place of WAITAOF, for a setting may be changed later in the same turn.
+Claims go *in turn* (`redrush.stores.valkey.turns`): a call of them is sent when the ones before it are proven. WAITAOF
+is answered in the server's next turn, and what a turn answers leaves the server behind the fsync of all that was done
+in it. So a second batch that lies ready, on any connection, holds the answer to the first one back until it is on the
+disk itself: where an fsync took 60 ms, each of two batches under way took 130, on one link or two. In turn, the server
+makes a batch durable while the gate answers the one before. Rejected: more links; more batches under way, which are
+smaller, each with an fsync; CONFIG GET behind the call in place of WAITAOF, for a setting may be changed later in the
+same turn.
 
 Behind the WAIT comes a *nudge*, a message on a channel that nobody listens to. A replica of Valkey 9 tells its primary
 how far it is over a connection without TCP_NODELAY: what it says next is kept back by its kernel until the primary has

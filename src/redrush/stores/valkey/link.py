@@ -61,7 +61,7 @@ def pack(command: Command) -> bytes:
 
 
 def _nobody_waits() -> None:
-    """Nobody wants to hear that a part of the replies is there."""
+    """Nobody wants to hear of the replies but who gets them."""
 
 
 Share = tuple[asyncio.Future[list[Reply]], int]
@@ -69,15 +69,12 @@ Share = tuple[asyncio.Future[list[Reply]], int]
 
 
 class _Call:
-    __slots__ = ("awaited", "deadline_s", "done", "part", "replies", "shares", "wanted")
+    __slots__ = ("deadline_s", "done", "part", "replies", "shares", "wanted")
 
-    def __init__(
-        self, shares: Sequence[Share], common: int, behind: int, deadline_s: float, done: Callable[[], None]
-    ) -> None:
+    def __init__(self, shares: Sequence[Share], common: int, deadline_s: float, done: Callable[[], None]) -> None:
         self.shares = shares
         self.part = sum(count for _, count in shares)
         self.wanted = self.part + common
-        self.awaited = self.wanted - behind
         self.replies: list[Reply] = []
         self.deadline_s = deadline_s
         self.done = done
@@ -153,20 +150,15 @@ class Link(asyncio.Protocol):
         return future
 
     def call_together(
-        self,
-        packed: bytes,
-        shares: Sequence[Share],
-        common: int = 0,
-        behind: int = 0,
-        done: Callable[[], None] = _nobody_waits,
+        self, packed: bytes, shares: Sequence[Share], common: int = 0, done: Callable[[], None] = _nobody_waits
     ) -> None:
         """Send packed commands of several calls: each future gets its share of the replies, in this order, and then
         the last `common` ones, which are everybody's. They fail as in `call`.
 
-        `done` is called once, before any of the futures is: when all replies but the last `behind` ones are there, or
-        when it is known that they never come.
+        `done` is called once, before any of the futures has its replies: when all are there, or when it is known that
+        they never come.
         """
-        call = _Call(shares, common, behind, self._loop.time() + REPLY_S, done)
+        call = _Call(shares, common, self._loop.time() + REPLY_S, done)
         if self._transport is None or self.lost is not None:
             call.fail(f"{self.address}: {self.lost}")
             done()
@@ -218,10 +210,9 @@ class Link(asyncio.Protocol):
             return
         call = self._calls[0]
         call.replies.append(reply)
-        if len(call.replies) == call.awaited:
-            call.done()
         if len(call.replies) == call.wanted:
             self._calls.popleft()
+            call.done()
             call.hand_over()
 
     def _check_late(self) -> None:
@@ -242,6 +233,5 @@ class Link(asyncio.Protocol):
             self._late = None
         calls, self._calls = self._calls, deque()
         for call in calls:
-            if len(call.replies) < call.awaited:
-                call.done()
+            call.done()
             call.fail(f"{self.address}: {self.lost}")

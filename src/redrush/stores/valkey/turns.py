@@ -11,10 +11,10 @@ Who asks much has no more than one place in it, with a larger batch, and is answ
 the other, where the last of ten campaigns waits for ten fsyncs; and a link for each in a party, whose writes came to
 the server in two turns for one party of ten: the p99 was 1.5 times what it was.
 
-The proof of a disk is part of the answer: it comes some 20 µs behind it. A party that went before that came into the
-same turn of the server now and then, one time in six where gate and server shared a core, and the proof left behind a
-second fsync: the p99 was three turns in place of two. The proof of replicas takes as long as a turn, so a party does
-not wait for that of the one before: they would stand still in turns.
+The proof is part of the answer. A party that went before it was there saved no time, and cost some: on the disk alone
+the proof comes 20 µs behind the reply, and a party that came in between, one time in six where gate and server shared a
+core, made it wait for a second fsync. With replicas the server does nothing on a link that waits for one, so the party
+lay there; then it was done in the turn that gave the proof, which so waited for its fsync each time.
 
 A party is answered, or lost, as a whole. Whose link is lost by a fault of their own campaign takes the others of that
 party along, whose fate is unknown then, as when the server goes: they ask again.
@@ -31,19 +31,18 @@ from redrush.stores.valkey.terms import FLUSH, WAIT_MS
 
 class Proof(NamedTuple):
     """What is asked behind calls: the commands, and how many replies they have, of which the first are those of WAIT,
-    where there is one, and of WAITAOF. The next party does not wait for the last `behind` of them."""
+    where there is one, and of WAITAOF."""
 
     packed: bytes
     replies: int
-    behind: int
 
 
 def proof_of(link: Link, replicas_needed: int, nudge: bytes) -> Proof:
     """Return what proves calls on this link: see `redrush.stores.valkey.calls`."""
     if not replicas_needed:
-        return Proof(FLUSH, 1, 0)
+        return Proof(FLUSH, 1)
     wait = pack(("WAIT", replicas_needed, WAIT_MS)) + FLUSH
-    return Proof(wait, 2, 2) if link.in_cluster else Proof(wait + nudge, 3, 3)
+    return Proof(wait, 2) if link.in_cluster else Proof(wait + nudge, 3)
 
 
 class _Call(NamedTuple):
@@ -99,7 +98,7 @@ class Turns:
         proof = proof_of(link, max(one.replicas_needed for one in party), party[0].nudge)
         packed = b"".join([one.packed for one in party]) + proof.packed
         shares = [(one.future, one.replies) for one in party]
-        link.call_together(packed, shares, proof.replies, proof.behind, self._answered)
+        link.call_together(packed, shares, proof.replies, self._answered)
 
     def _answered(self) -> None:
         self._under_way = False
