@@ -161,6 +161,33 @@ def test_who_waits_is_not_sent_before_replicas_have_proven_what_went_before(tmp_
     asyncio.run(run())
 
 
+def test_what_is_read_is_proven_to_be_on_replicas_without_a_flush(tmp_path: Path) -> None:
+    """Each reader of a log would keep claims waiting for the disk otherwise."""
+
+    async def size_of_file(server: ValkeyServer) -> int:
+        said = bytes(await ask(server.address, "INFO", "persistence")).decode()
+        found = re.search(r"aof_current_size:(\d+)", said)
+        assert found is not None
+        return int(found[1])
+
+    async def run() -> None:
+        async with servers(tmp_path, 2) as (server, replica):
+            await follow(replica, server)
+            async with campaigns(server.address, replicas_needed=1) as (store,):
+                assert await settled(claim(store, "first")) == ["granted"]
+                before, file_before = await calls_of(replica, "hincrby"), await size_of_file(server)
+                for _ in range(5):
+                    assert len(await store.log(0, 10)) == 2
+                assert await calls_of(replica, "hincrby") >= before + 5
+                assert await size_of_file(server) == file_before
+                replica.signal(signal.SIGSTOP)
+                with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                    await store.log(0, 10)
+                replica.signal(signal.SIGCONT)
+
+    asyncio.run(run())
+
+
 def test_with_replicas_a_party_waits_for_as_many_as_the_strictest_of_it(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 2) as (server, replica):

@@ -120,8 +120,12 @@ local function text_of(users)
   end))
 end
 
+-- Only replicas are told: the server's own file has what was read before, or WAITAOF waits for that, and one more
+-- fsync would keep all others waiting.
 local function touch_write(meta)
+  redis.set_repl(redis.REPL_REPLICA)
   redis.call('HINCRBY', meta, 'touched', 1)
+  redis.set_repl(redis.REPL_ALL)
 end
 
 -- Writes something tiny if a replica is needed: WAIT on this connection then covers all that was read before the call,
