@@ -65,6 +65,23 @@ async def test_who_is_asked_for_while_falling_asleep_is_awake_as_a_whole(tmp_pat
     JournalLock(directory_of(server.data_dir, "spring").journal).release()  # it was closed with the server
 
 
+async def test_who_is_asked_for_by_heads_that_are_remembered_stays_awake(tmp_path: Path) -> None:
+    far = TEXT.format(id="spring", opens=FAR, round="r1", packets=3)
+    async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+        await asyncio.to_thread(add_campaign, parse_campaign(far, "s.toml"), server.data_dir, Holder())
+        await server.until(PATH, 200)
+        host = _hosting(server)
+        spring = host._hosted["spring"]
+        assert (await server.ask("GET", PATH)).status == 200
+        asked_s = spring.asked_s
+        assert (await server.ask("GET", PATH)).status == 200
+        assert spring.asked_s == asked_s, "its head is remembered, so nobody looks for the campaign"
+        spring.asked_s -= hosting.IDLE_S / 2
+        host._wake_and_rest()
+        assert (await server.ask("GET", PATH)).status == 200
+        assert spring.asked_s > asked_s
+
+
 async def test_who_has_orders_and_could_not_be_opened_at_the_start_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

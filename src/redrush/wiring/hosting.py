@@ -71,6 +71,8 @@ class _Hosted:
         self.event: EmbeddedEvent | None = None
         self.control: Site | None = None
         self.asked_s = float("-inf")
+        self.listened_s = float("-inf")
+        """When heads were forgotten last, so that whoever asks is seen."""
         self.failed_s = float("-inf")
         self.called_s = float("-inf")
         self.waking: asyncio.Task[None] | None = None
@@ -215,7 +217,11 @@ class Hosting:
         for hosted in tuple(self._awake.values()):
             event = hosted.event
             idle = event is not None and now_s - hosted.asked_s >= IDLE_S and not hosted.is_due(now_us)
-            # Whoever claims by a head that is remembered is not seen here, but keeps a round of the gate awake.
+            if now_s - hosted.asked_s >= IDLE_S / 2 and hosted.listened_s < hosted.asked_s:
+                # Whoever asks by a head that is remembered is not seen here.
+                hosted.listened_s = now_s
+                self._first.gate.site.forget_heads()
+            # Whoever claims keeps a round of the gate awake.
             busy = event is not None and (event.recorder.lag or event.gate.gauge.parked or event.gate.awake)
             if idle and not busy and not self._has_unsettled(event):
                 self._let_sleep(hosted)
