@@ -599,7 +599,7 @@ async def test_grants_are_asked_for_at_every_home_and_not_told_in_part() -> None
 
         async def grants() -> Any:
             asking = Asking()
-            (way,) = gate.gate.site._endpoints[b"/v1/grants"]
+            (way,) = gate.gate.site.paths.endpoints[b"/v1/grants"]
             answer = way.route.serve(asking, "alice")
             if answer is not None:
                 asking.send(answer)

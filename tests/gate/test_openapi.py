@@ -91,11 +91,11 @@ async def test_every_path_of_a_gate_is_in_the_document() -> None:
     async with running_gate(proof_of_work=ProofOfWork(), line=line) as gate:
         served = [
             (path, one.method)
-            for path, ways in gate.site._endpoints.items()
+            for path, ways in gate.site.paths.endpoints.items()
             for one in ways
             if not isinstance(one.route, Document)
         ]  # pages are for people
-        served += [(path, one.method) for path, one in gate.site._counters.items()]
+        served += [(path, one.method) for path, one in gate.site.paths.counters.items()]
         for path, method in served:
             assert openapi.operation_of(method.decode(), path.decode()), path
 

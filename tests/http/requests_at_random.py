@@ -114,7 +114,11 @@ _BYTES: Final = (
 )
 _SPELLINGS: Final = (str,) * 6 + (str.lower,) * 3 + (str.upper, str.title)
 _TARGETS: Final = (
-    ("/grab",) * 8 + ("/grab?n=@",) * 4 + ("/livez?", "/a%20b", "*", "http://x/livez", "/@", "//", "/#", "x")
+    ("/grab",) * 14
+    + ("/grab?n=@",) * 6
+    + ("/p/@/grab", "/p/@a@/grab") * 5
+    + ("/p/@/grab?n=@", "/p/@%20/grab", "/p//grab", "/p/#/grab", "/p/@/@/grab", '/p/@\\"/grab')
+    + ("/livez?", "/a%20b", "*", "http://x/livez", "/@", "//", "/#", "x")
 )
 _HOSTS: Final = ("Host: x", "Host: x:8080", "Host:x", "Host:  x ")
 _AUTHORIZATIONS: Final = (f"Authorization: Bearer {TICKET}",) * 4 + (

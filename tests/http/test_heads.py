@@ -14,18 +14,22 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from functools import reduce
-from typing import Final
+from functools import partial, reduce
+from typing import Any, Final
 
 import httptools
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redrush.http.dress import PLAIN
 from redrush.http.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
+from redrush.http.paths import Alike, Below, Paths, Pattern
 from redrush.http.reader import Broken, Limits, Request, RequestReader
-from redrush.http.route import Endpoint, Waiter
-from redrush.http.seen_heads import LEARN_EVERY, TEXT, SeenHeads
+from redrush.http.route import Endpoint, Route, Waiter
+from redrush.http.seen_heads import LEARN_EVERY, TEXT, Opened, Seen, SeenAlike, SeenHeads
+from redrush.http.ticket_check import NONE_GENUINE
 from tests.http.requests_at_random import TICKET, Requests
 from tests.http.test_malformed import CORPUS
 
@@ -47,6 +51,23 @@ class Learned:
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         raise AssertionError("nobody is served here")
+
+
+def learned_from(route: Route) -> Request:
+    assert isinstance(route, Learned)
+    return route.request
+
+
+def _below(segment: bytes) -> Route:
+    return Learned(Request(b"POST", b"/p/%b/grab" % segment, None, b"", b"", keep_alive=True))
+
+
+def paths_with_patterns() -> Paths:
+    """Of which one leaves a segment open, where something else is at some paths."""
+    paths = Paths()
+    paths.add_pattern(Pattern(b"POST", (b"", b"p", b"{}", b"grab"), _below, NONE_GENUINE))
+    paths.add(b"/p/7/grab", Endpoint(b"POST", _below(b"7"), needs_ticket=False))
+    return paths
 
 
 class Message:
@@ -142,7 +163,11 @@ class Readers:
 
     def __init__(self) -> None:
         self.known = KnownHeads()
-        self.heads = SeenHeads()
+        self.heads: SeenHeads[Endpoint] = SeenHeads()
+        self.heads_alike = SeenAlike()
+        self.learned: dict[Alike, Request] = {}
+        """What the heads of each were learned from."""
+        self.paths = paths_with_patterns()
         self.seen: Counter[str] = Counter()
 
     def read(self, data: bytes) -> None:
@@ -156,7 +181,7 @@ class Readers:
         if found is None:
             self.seen["for the careful reader"] += 1
             return
-        head = self.known.get(found.groups())
+        head = self.known.get(found.groups()) or self.known.find_alike(found.groups())
         body = data[found.end() :]
         if head is None:
             self.seen["matches, not known"] += 1
@@ -164,38 +189,65 @@ class Readers:
             # llhttp passes over empty lines behind a request: those belong to the next one.
             if isinstance(request, Request) and request.keep_alive and request.body == body:
                 endpoint = Endpoint(request.method, Learned(request), needs_ticket=request.ticket is not None)
-                self.known.learn(found.groups(), len(body), endpoint)
+                self.known.learn(found.groups(), len(body), endpoint, self._alike(request))
         elif len(body) == head.body_bytes:
+            learned = learned_from(head.endpoint.route)
+            path = _path(head.alike, b"" if head.alike is None else head.alike.segment(found[1]), body, learned)
+            if path is None:
+                self.seen["of a segment that is not usual"] += 1
+                return
             self.seen["at once"] += 1
-            assert isinstance(head.endpoint.route, Learned)
-            learned = head.endpoint.route.request
             (request,) = careful
             assert isinstance(request, Request), "what the careful reader refuses is served"
             assert not reader.under_way
-            for field in ("method", "path", "host", "origin", "content_type", "keep_alive"):
+            for field in ("method", "host", "origin", "content_type", "keep_alive"):
                 assert getattr(learned, field) == getattr(request, field), field
+            assert path == request.path
             assert _value(data, found.end(head.ticket), head.ticket) == (request.ticket or b"")
             assert _value(data, found.end(head.forwarded), head.forwarded) == request.forwarded.strip(b" ")
             assert body == request.body
             if head.ticket:
+                start, end = found.end(head.ticket), found.end()
                 for _ in range(LEARN_EVERY):
-                    self.heads.learn(data, found.end(head.ticket), found.end(), head.endpoint)
+                    if head.alike is None:
+                        self.heads.learn(data, start, end, head.endpoint)
+                    else:
+                        self.heads_alike.learn(data, start, end, Opened(head.alike, NONE_GENUINE, body))
+
+    def _alike(self, request: Request) -> Alike | None:
+        way = next((one for one in self.paths.ways(request.path) if one.method == request.method), None)
+        alike = self.paths.alike(request.path, way, PLAIN) if isinstance(way, Below) else None
+        if alike is not None:  # each head has one of its own, as where it has a dress
+            alike = msgspec.structs.replace(alike, route_for=partial(_below))
+            self.learned[alike] = request
+        return alike
 
     def _without_reading(self, data: bytes, careful: list[Request | Broken], *, unfinished: bool) -> None:
-        found = self.heads.find(data)
-        if found is None:
+        exact, alike = self.heads.find(data), self.heads_alike.find(data)
+        head: Seen[Any]
+        if exact is not None:
+            head, values = exact
+            learned = learned_from(exact[0].served.route)
+            path: bytes | None = learned.path
+            body = learned.body
+        elif alike is not None:
+            head, values, segment = alike
+            opened = alike[0].served
+            learned = self.learned[opened.alike]
+            path = _path(opened.alike, segment, opened.body, learned)
+            body = opened.body
+        else:
             return
-        head, values = found
-        if values[head.ticket].translate(TEXT) != values[head.ticket]:
+        if path is None or values[head.ticket].translate(TEXT) != values[head.ticket]:
             return  # no ticket is genuine that is not text, and without one nothing is served
         self.seen["without reading"] += 1
-        assert isinstance(head.endpoint.route, Learned)
-        learned = head.endpoint.route.request
+        self.seen["of a segment, without reading"] += alike is not None
         (request,) = careful
         assert isinstance(request, Request), "what the careful reader refuses is served"
         assert not unfinished
-        for field in ("method", "path", "host", "origin", "content_type", "keep_alive", "body"):
+        for field in ("method", "host", "origin", "content_type", "keep_alive"):
             assert getattr(learned, field) == getattr(request, field), field
+        assert (path, body) == (request.path, request.body)
         assert values[head.ticket].strip(b" ") == request.ticket
         assert (values[head.forwarded] if head.forwarded >= 0 else b"").strip(b" ") == request.forwarded.strip(b" ")
 
@@ -223,6 +275,14 @@ class Readers:
             lists = message.values(b"x-forwarded-for")
             assert request.forwarded == reduce(lambda one, other: one + b"," + other if one else other, lists, b"")
             assert (request.ticket or b"") == _credentials(message)
+
+
+def _path(alike: Alike | None, segment: bytes, body: bytes, learned: Request) -> bytes | None:
+    """The path that is served; None where it has to be looked up with care."""
+    if alike is None:
+        return learned.path
+    route = alike.route(segment, body)
+    return None if route is None else learned_from(route).path
 
 
 def _value(data: bytes, start: int, group: int) -> bytes:
@@ -275,15 +335,16 @@ def _variants_held_against_each_other(count: int) -> None:
     for _ in range(count):
         lines = chance.choice(KINDS).replace("%t", TICKET).replace("|", "\r\n").split("%o")
         text = "".join(f"{line}{chance.randrange(1_000)}" for line in lines[:-1]) + lines[-1]
-        data = f"POST /grab HTTP/1.1\r\n{text}\r\n{{}}".encode()
+        path = chance.choice(("/grab", f"/p/{chance.randrange(1_000)}/grab", f"/p/{chance.randrange(10)}/grab?n=1"))
+        data = f"POST {path} HTTP/1.1\r\n{text}\r\n{{}}".encode()
         while chance.random() < 0.4:
             data = requests.mutated(data)
         try:
             readers.read(data)
         except AssertionError as difference:
             raise AssertionError(f"REDRUSH_FUZZ_SEED={seed}: {data!r}: {difference}") from difference
-    found = readers.seen["without reading"]
-    assert found > WITHOUT_READING_SHARE_MIN * count, f"REDRUSH_FUZZ_SEED={seed}: {readers.seen}"
+    for found in (readers.seen["without reading"], 2 * readers.seen["of a segment, without reading"]):
+        assert found > WITHOUT_READING_SHARE_MIN * count, f"REDRUSH_FUZZ_SEED={seed}: {readers.seen}"
 
 
 def test_10_000_variants_of_heads_that_came_before_are_read_alike() -> None:

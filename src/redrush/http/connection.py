@@ -21,10 +21,12 @@ from redrush.http.asking_limits import Frequency
 from redrush.http.bodies import json_object
 from redrush.http.dress import Dressed
 from redrush.http.heads import HEAD, KnownHead
+from redrush.http.paths import Alike
 from redrush.http.reader import Broken, Request, RequestReader
-from redrush.http.route import Endpoint, Probe, Route
-from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX
+from redrush.http.route import Probe, Route
+from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, Opened
 from redrush.http.site import NEVER_S, Site
+from redrush.http.ticket_check import TicketCheck
 
 _FINE: Final = b"HTTP/1.1 200 "
 
@@ -139,10 +141,15 @@ class Connection(asyncio.Protocol):
             if found is not None:
                 seen, values = found
                 told = self._proxy is None or self._comes_from(values[seen.forwarded] if seen.forwarded >= 0 else None)
-                if told and self._serve_ticket(data, seen.endpoint, values[seen.ticket]):
+                endpoint = seen.served
+                if told and self._serve_ticket(data, endpoint.tickets, endpoint.route, values[seen.ticket]):
                     return
-        read = HEAD.match(data, 0, site.head_bytes_max)
-        head = None if read is None else site.known_heads.get(read.groups())
+            elif site.seen_alike.fronts and self._shortest_way_alike(data):
+                return
+        read, head = HEAD.match(data, 0, site.head_bytes_max), None
+        if read is not None:
+            groups, known = read.groups(), site.known_heads
+            head = known.get(groups) or known.find_alike(groups)
         if read is None or head is None:
             self._long_way(data, read)
         elif not self._short_way(data, read, head):
@@ -177,30 +184,54 @@ class Connection(asyncio.Protocol):
         self._address = address
         return True
 
+    def _shortest_way_alike(self, data: bytes) -> bool:
+        """Serve a request whose like came before, for another segment; returns False if there is none, or something
+        about its own values or its segment is not right."""
+        found = self._site.seen_alike.find(data)
+        if found is None:
+            return False
+        seen, values, segment = found
+        told = self._proxy is None or self._comes_from(values[seen.forwarded] if seen.forwarded >= 0 else None)
+        opened = seen.served
+        route = opened.alike.route(segment, opened.body) if told else None
+        return route is not None and self._serve_ticket(None, opened.tickets, route, values[seen.ticket])
+
     def _short_way(self, data: bytes, found: re.Match[bytes], head: KnownHead) -> bool:
         """Serve a request whose head says nothing new; returns False if something else about it is not right."""
-        body_bytes = len(data) - found.end()
-        if body_bytes != head.body_bytes or (body_bytes and not _is_object(data[-body_bytes:])):
+        body = data[found.end() :]
+        if len(body) != head.body_bytes or (body and not _is_object(body)):
             return False
         if self._proxy is not None:
             forwarded = _value(data, found.end(head.forwarded)) if head.forwarded else None
             if not self._comes_from(forwarded):
                 return False
+        if head.alike is not None:
+            return self._short_way_alike(found, head, head.alike, body)
         endpoint, longest = head.endpoint, BODY_BYTES_MAX
         if endpoint.reads is not None:
-            endpoint, longest = endpoint.of_body(data[found.end() :]), READ_BODY_BYTES_MAX
+            endpoint, longest = endpoint.of_body(body), READ_BODY_BYTES_MAX
         if not endpoint.needs_ticket:
             self._serve(endpoint.route, "")
             return True
         start = found.end(head.ticket)
-        if not self._serve_ticket(data, endpoint, _value(data, start)):
+        if not self._serve_ticket(data, endpoint.tickets, endpoint.route, _value(data, start)):
             return False
         self._site.seen_heads.learn(data, start, found.end(), endpoint, longest)
         return True
 
-    def _serve_ticket(self, data: bytes, endpoint: Endpoint, credentials: bytes) -> bool:
-        """Serve a request that is right but for its ticket, which may not be: False then."""
-        site, tickets = self._site, endpoint.tickets
+    def _short_way_alike(self, found: re.Match[bytes], head: KnownHead, alike: Alike, body: bytes) -> bool:
+        """Serve a request whose head says nothing new but for its segment, which may not be right: False then."""
+        data, start, tickets = found.string, found.end(head.ticket), head.endpoint.tickets
+        route = alike.route(alike.segment(found[1]), body)
+        if route is None or not self._serve_ticket(None, tickets, route, _value(data, start)):
+            return False
+        self._site.seen_alike.learn(data, start, found.end(), Opened(alike, tickets, body))
+        return True
+
+    def _serve_ticket(self, again: bytes | None, tickets: TicketCheck, route: Route, credentials: bytes) -> bool:
+        """Serve a request that is right but for its ticket, which may not be: False then. `again`: the request, where
+        the same bytes are served by the same route when they come again."""
+        site = self._site
         ticket = known = tickets.known.get(credentials)
         if ticket is None:
             ticket = tickets.ticket(credentials)
@@ -209,9 +240,9 @@ class Connection(asyncio.Protocol):
         # Kept from the second request on: most connections of a crowd make one and stay. Behind a proxy the next one is
         # somebody else's.
         if self._user and self._proxy is None:
-            self._head = data
-        self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
-        done = self._serve(endpoint.route, ticket.user)
+            self._head = again
+        self._route, self._user, self._expires_s = route, ticket.user, ticket.expires_s
+        done = self._serve(route, ticket.user)
         # A refusal asks its user to stay away for seconds: thousands of them each second would fill the memory in vain.
         if known is None and done is not None and done.startswith(_FINE):
             site.remember_ticket(tickets, credentials, ticket)
@@ -226,12 +257,6 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         alone = len(reader.ready) == 1 and not reader.under_way
         self._go_on(found if alone else None)
-
-    def _learn(self, found: re.Match[bytes], request: Request, endpoint: Endpoint) -> None:
-        """Remember what the head means of a request that came alone, in one piece, and was fine."""
-        whole = found.end() + len(request.body) == len(found.string)
-        if whole and not self._closing and not endpoint.once and (endpoint.reads is None or endpoint.steady):
-            self._site.known_heads.learn(found.groups(), len(request.body), endpoint)
 
     def _receive_more(self, data: bytes) -> None:
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""
@@ -297,8 +322,9 @@ class Connection(asyncio.Protocol):
             self._write(site.dress_of(request).put_on(found))
         else:
             endpoint, user = found
-            if lesson is not None:
-                self._learn(lesson, request, endpoint)
+            # Whoever came alone, in one piece, and was fine, as others will be.
+            if lesson is not None and lesson.end() + len(request.body) == len(lesson.string) and not self._closing:
+                site.learn(lesson.groups(), request, endpoint)
             self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
 
     # -- answering

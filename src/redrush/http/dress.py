@@ -4,13 +4,13 @@ A head that is remembered is remembered with its Origin line, so what it is serv
 A request without an Origin meets none of this: prebuilt answers stay as they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from redrush.http import answers
-from redrush.http.route import Probe, Route, StandIn, Waiter
+from redrush.http.route import Probe, Route, RouteFor, StandIn, Waiter
 
 READABLE_HEADERS: Final = (
     f"Date, Retry-After, RateLimit, RateLimit-Policy, {answers.INTERVAL_HEADER}, X-Redrush-Elsewhere, Redrush-Now"
@@ -36,6 +36,17 @@ class Dress(msgspec.Struct, frozen=True):
             answer = answers.head_of(answer)
         return answer.replace(b"\r\n", b"\r\n" + self.lines, 1) if self.lines else answer
 
+    def on_all(self, route_for: RouteFor) -> RouteFor:
+        """Return what makes routes of segments, each with the dress on."""
+        if self == PLAIN:
+            return route_for
+
+        def dressed_for(*segments: bytes) -> Route | None:
+            route = route_for(*segments)
+            return None if route is None else Dressed(route, self, getattr(route, "reads", None))
+
+        return dressed_for
+
 
 PLAIN: Final = Dress()
 
@@ -43,9 +54,15 @@ PLAIN: Final = Dress()
 class Dressed:
     """A route whose answers get a dress."""
 
-    def __init__(self, route: Route, dress: Dress) -> None:
+    def __init__(self, route: Route, dress: Dress, reads: Callable[[bytes], Route] | None = None) -> None:
+        """`reads` makes the route for a body, where bodies matter."""
         self.dress = dress
         self._route = route
+        self._reads = reads
+
+    def reads(self, body: bytes) -> "Dressed":
+        """Return the route for this body, with the dress on."""
+        return self if self._reads is None else Dressed(self._reads(body), self.dress)
 
     @property
     def is_probe(self) -> bool:

@@ -6,7 +6,8 @@ whether it was seen before: CDNs and load balancers write an id of its own into 
 whose every line is well formed, and returns its target and what decides of it, in order. What such a head *means* was
 read before, by the careful reader (`redrush.http.reader`): `KnownHeads` remembers that by exactly what `HEAD`
 returned. So nothing is judged here: two lines of one name, or a spelling that was not seen before, are simply not
-known.
+known. Where a path has an open segment, another one each time, the head is remembered without it
+(`redrush.http.paths.Alike`).
 
 Whatever does not match is for the careful reader too. The expression accepts a part of what that accepts, never more;
 `tests/http/test_heads.py` holds the two against each other.
@@ -22,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.http.paths import Alike
 from redrush.http.route import Endpoint
 
 DECIDING_MAX: Final = 7
@@ -95,6 +97,8 @@ class KnownHead(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int
     ticket: int
     forwarded: int
+    alike: Alike | None = None
+    """What makes the route, where it is of a segment of the path: then that of `endpoint` is only an example."""
 
 
 class KnownHeads:
@@ -103,12 +107,27 @@ class KnownHeads:
     def __init__(self) -> None:
         self._known: dict[Groups, KnownHead] = {}
         self.get = self._known.get
+        self._alike: dict[Groups, KnownHead] = {}
+        """By what stands around the open segment, in the place of the whole path."""
+        self._tails: dict[bytes, None] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known) + len(self._alike)
 
-    def learn(self, found: Groups, body_bytes: int, endpoint: Endpoint) -> None:
-        """Remember the endpoint of requests with a head of these groups and a body of `body_bytes` bytes."""
+    def find_alike(self, found: Groups) -> KnownHead | None:
+        """Return the head whose groups are these but for an open segment of the path; None if there is none."""
+        target = found[0] or b""
+        for tail in self._tails:
+            if target.endswith(tail):
+                front = target[: target.rfind(b"/", 0, len(target) - len(tail)) + 1]
+                head = self._alike.get((front, tail, *found[1:]))
+                if head is not None:
+                    return head
+        return None
+
+    def learn(self, found: Groups, body_bytes: int, endpoint: Endpoint, alike: Alike | None = None) -> None:
+        """Remember the endpoint of requests with a head of these groups and a body of `body_bytes` bytes. `alike`: and
+        of those whose path is like it."""
         ticket = forwarded = 0
         for number, line in enumerate(found, 1):
             name = b"" if line is None else line.lower()
@@ -120,10 +139,17 @@ class KnownHeads:
                 forwarded = number
         if endpoint.needs_ticket and not ticket:
             return
-        if len(self._known) >= HEADS_MAX:
+        if len(self) >= HEADS_MAX:
             self.clear()
-        self._known[found] = KnownHead(endpoint, body_bytes, ticket, forwarded)
+        head = KnownHead(endpoint, body_bytes, ticket, forwarded, alike)
+        if alike is None:
+            self._known[found] = head
+        else:
+            self._tails[alike.tail] = None
+            self._alike[(alike.front, alike.tail, *found[1:])] = head
 
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()
+        self._alike.clear()
+        self._tails.clear()

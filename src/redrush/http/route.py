@@ -1,6 +1,6 @@
 """What a site serves at a path, and who waits for its answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
 
@@ -137,24 +137,3 @@ class TicketCounter(msgspec.Struct, frozen=True):
 
 RouteFor = Callable[..., Route | None]
 """Returns the route for the segments of a path that a pattern leaves open, all bytes, or None if there is none."""
-
-
-class Pattern(msgspec.Struct, frozen=True):
-    """Paths that are alike but for some segments, for whoever has a ticket; see `Site.add_below`."""
-
-    method: bytes
-    segments: tuple[bytes, ...]
-    route_for: RouteFor
-    tickets: TicketCheck
-
-    def values(self, segments: Sequence[bytes]) -> list[bytes] | None:
-        """Return what stands where the pattern is open, None if the path is not like it. Nothing is no segment."""
-        if len(segments) != len(self.segments):
-            return None
-        values = []
-        for one, its in zip(segments, self.segments, strict=True):
-            if its == b"{}" and one:
-                values.append(one)
-            elif one != its:
-                return None
-        return values

@@ -9,12 +9,18 @@ matching costs.
 
 The pieces stand in a tree: from the front (everything up to the first own value, mostly the ticket) on to the next
 value, and so on to the end of the body. A request with a body of its own is not remembered: it is matched, as ever.
+
+Where the path has an open segment, that is cut out, and what is left is remembered and found like any other head
+(`SeenAlike`): it stands before everything by which kinds of clients differ.
 """
 
 import re
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from redrush.http.route import Endpoint
+import msgspec
+
+from redrush.http.paths import Alike
+from redrush.http.ticket_check import TicketCheck
 
 TICKET_MARK: Final = b"\nAuthorization: Bearer "
 
@@ -51,6 +57,9 @@ SEEN_MAX: Final = 4_096
 LENGTHS_MAX: Final = 8
 """Lengths of a piece that are tried at one place of a head."""
 
+FRONT_LENGTHS_MAX: Final = 16
+"""The same of what stands before an open segment: one or two for each pattern and way to spell it."""
+
 BODY_BYTES_MAX: Final = 2
 """Only empty bodies and `{}` are the same for many."""
 
@@ -65,23 +74,29 @@ _OWN_LINE: Final = re.compile(
 )
 _FORWARDED: Final = b"\nx-forwarded-for: "
 
+_SEGMENT_ENDS: Final = frozenset({b"/", b"?", b" "})
+_SEGMENT_END: Final = re.compile(rb"[/? ]")
+
 TEXT: Final = bytes(code if 0x20 <= code < 0x7F else 0x20 for code in range(256))
 """Turns a value into itself if it is text, as `HEAD` wants it, and into another one if it is not."""
 
 
-class Seen:
+Served = TypeVar("Served")
+
+
+class Seen(Generic[Served]):
     """What a head that came before means: what serves it, and which of its own values are its ticket and its
     `X-Forwarded-For` (-1: it has none)."""
 
-    __slots__ = ("endpoint", "forwarded", "ticket")
+    __slots__ = ("forwarded", "served", "ticket")
 
-    def __init__(self, endpoint: Endpoint, ticket: int, forwarded: int) -> None:
-        self.endpoint = endpoint
+    def __init__(self, served: Served, ticket: int, forwarded: int) -> None:
+        self.served = served
         self.ticket = ticket
         self.forwarded = forwarded
 
 
-class _Place:
+class _Place(Generic[Served]):
     """A place where an own value begins, or the end of a request: the pieces that may follow the value.
 
     `width` is the length of the last value here, as a guess at that of the next: to look for its end costs more than
@@ -93,10 +108,10 @@ class _Place:
     def __init__(self) -> None:
         self.width = 0
         self.lengths: tuple[int, ...] = ()
-        self.pieces: dict[bytes, _Place] = {}
-        self.seen: Seen | None = None
+        self.pieces: dict[bytes, _Place[Served]] = {}
+        self.seen: Seen[Served] | None = None
 
-    def follow(self, piece: bytes) -> "_Place | None":
+    def follow(self, piece: bytes) -> "_Place[Served] | None":
         """Return the place behind the piece, made if it is new; None if there are too many others."""
         found = self.pieces.get(piece)
         if found is None:
@@ -108,12 +123,13 @@ class _Place:
         return found
 
 
-class SeenHeads:
+class SeenHeads(Generic[Served]):
     """See the module."""
 
     def __init__(self) -> None:
-        self._to_ticket: dict[bytes, _Place] = {}  # fronts that end at the ticket: its place is searched for
-        self._to_another = _Place()  # where the other fronts begin: their lengths are tried, few proxies write them
+        self._to_ticket: dict[bytes, _Place[Served]] = {}  # fronts that end at the ticket: its place is searched for
+        # Where the other fronts begin: their lengths are tried, few proxies write them.
+        self._to_another: _Place[Served] = _Place()
         self._ticket_at = len(TICKET_MARK)  # where the last ticket began, as a guess
         self._count = 0
         self._missed = 0
@@ -121,7 +137,7 @@ class SeenHeads:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, data: bytes) -> tuple[Seen, list[bytes]] | None:
+    def find(self, data: bytes) -> tuple[Seen[Served], list[bytes]] | None:
         """Return what a request means that came before, and its own values in order; None if it is new.
 
         A ticket that comes first is not looked at: whoever verifies it knows more of it than that it is text.
@@ -129,10 +145,12 @@ class SeenHeads:
         start = self._ticket_at
         place = self._to_ticket.get(data[:start])
         if place is None:
-            self._ticket_at = start = data.find(TICKET_MARK) + len(TICKET_MARK)
+            start = data.find(TICKET_MARK) + len(TICKET_MARK)
             place = self._to_ticket.get(data[:start])
             if place is None:
                 place, start = self._to_another, 0
+            else:
+                self._ticket_at = start
         values: list[bytes] = []
         end = start + place.width
         while True:
@@ -159,7 +177,7 @@ class SeenHeads:
             end = start + place.width
 
     def learn(
-        self, data: bytes, ticket_at: int, head_end: int, endpoint: Endpoint, body_bytes_max: int = BODY_BYTES_MAX
+        self, data: bytes, ticket_at: int, head_end: int, served: Served, body_bytes_max: int = BODY_BYTES_MAX
     ) -> None:
         """Remember, now and then, a request that came whole and was found to be right: where its ticket begins, where
         its head ends, and what serves it."""
@@ -168,7 +186,7 @@ class SeenHeads:
             return
         if self._count >= SEEN_MAX:
             self.clear()
-        place: _Place | None = None
+        place: _Place[Served] | None = None
         after, number, ticket, forwarded = 0, -1, -1, -1
         for line in _OWN_LINE.finditer(data, 0, head_end):
             start = line.end()
@@ -188,7 +206,7 @@ class SeenHeads:
             after = data.find(b"\r", start)
         last = None if place is None or ticket < 0 else place.follow(data[after:])
         if last is not None and last.seen is None:
-            last.seen = Seen(endpoint, ticket, forwarded)
+            last.seen = Seen(served, ticket, forwarded)
             self._count += 1
 
     def clear(self) -> None:
@@ -196,3 +214,65 @@ class SeenHeads:
         self._to_ticket.clear()
         self._to_another = _Place()
         self._count = 0
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What serves requests with an open segment in their path: what makes the route of that and of the body."""
+
+    alike: Alike
+    tickets: TicketCheck
+    body: bytes
+
+
+class SeenAlike:
+    """Heads with an open segment in their path, without it."""
+
+    def __init__(self) -> None:
+        self._heads: SeenHeads[Opened] = SeenHeads()
+        self.fronts: set[bytes] = set()
+        """What stands before the segments."""
+        self._lengths: tuple[int, ...] = ()
+        self._width = 0  # of the last segment, as a guess at that of the next
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def find(self, data: bytes) -> tuple[Seen[Opened], list[bytes], bytes] | None:
+        """Return what a request means that came before, its own values in order, and its segment, of which is only
+        known where it ends; None if it is new."""
+        for length in self._lengths:
+            front = data[:length]
+            if front in self.fronts:
+                guess = length + self._width
+                found = self._find_without(data, length, guess) if data[guess : guess + 1] in _SEGMENT_ENDS else None
+                if found is None and (ends := _SEGMENT_END.search(data, length)) is not None and ends.start() != guess:
+                    self._width = ends.start() - length
+                    found = self._find_without(data, length, ends.start())
+                # Where nothing stands in the place of a segment another front may have made the same head.
+                if found is not None and found[0].served.alike.front == front:
+                    return (*found, data[length : length + self._width])
+        return None
+
+    def _find_without(self, data: bytes, start: int, end: int) -> tuple[Seen[Opened], list[bytes]] | None:
+        return self._heads.find(data[:start] + data[end:])
+
+    def learn(self, data: bytes, ticket_at: int, head_end: int, opened: Opened) -> None:
+        """Remember, now and then, a request that came whole and was found to be right, as `SeenHeads.learn`."""
+        if len(opened.body) > READ_BODY_BYTES_MAX:
+            return
+        alike = opened.alike
+        front, segment = alike.front, alike.segment(data[: data.find(b" HTTP/1.1\r\n")].partition(b"?")[0])
+        if len(front) not in self._lengths:
+            if len(self._lengths) >= FRONT_LENGTHS_MAX:
+                return
+            self._lengths += (len(front),)
+        self.fronts.add(front)
+        cut = len(segment)
+        left = front + data[len(front) + cut :]
+        self._heads.learn(left, ticket_at - cut, head_end - cut, opened, READ_BODY_BYTES_MAX)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._heads.clear()
+        self.fronts.clear()
+        self._lengths = ()

@@ -18,11 +18,12 @@ from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.bodies import json_object
 from redrush.http.crowding import Crowded, idlest_of_the_greediest
 from redrush.http.dress import PLAIN, Dress, Dressed, Origins
-from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
+from redrush.http.heads import HEAD_BYTES_MAX, Groups, KnownHeads
 from redrush.http.hosts import Hosts
+from redrush.http.paths import Below, Paths, Pattern
 from redrush.http.reader import Limits, Request
-from redrush.http.route import Endpoint, Fitting, Fixed, Pattern, Probe, Route, RouteFor, TicketCounter
-from redrush.http.seen_heads import SeenHeads
+from redrush.http.route import Endpoint, Fitting, Fixed, Probe, Route, RouteFor, TicketCounter
+from redrush.http.seen_heads import SeenAlike, SeenHeads
 from redrush.http.ticket_check import TicketCheck, Verifier
 from redrush.http.timed import Timed
 
@@ -88,11 +89,16 @@ class Site:
         self.counts: Counter[str] = Counter()
         self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
-        self.seen_heads = SeenHeads()
+        self.seen_heads: SeenHeads[Endpoint] = SeenHeads()
+        self.seen_alike = SeenAlike()
         self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
         """Of heads that are read at once; longer ones are read with care."""
+        self.paths = Paths()
         self.elsewhere: Callable[[Request], Found | None] | None = None
-        """Asked for paths that this site does not have; None: nobody has others."""
+        """Asked for paths that this site does not have; None: nobody has others. Who is asked looks at the path up to
+        what a pattern leaves open, and no further (`serve_for`)."""
+        self._served_for: set[Site] = set()
+        """Sites that remember heads with what this one serves."""
         self.tickets = TicketCheck(verifier, unproven=unproven, no_ticket=no_ticket)
         """Whose tickets are good where nothing else was said."""
         self._remembered: list[TicketCheck] = []
@@ -101,10 +107,6 @@ class Site:
         """How long answers took of the routes that are timed."""
         self._origins = Origins(limits.origins)
         self._hosts = hosts
-        self._endpoints: dict[bytes, tuple[Endpoint, ...]] = {}
-        """By path, one for each method."""
-        self._counters: dict[bytes, TicketCounter] = {}
-        self._patterns: list[Pattern] = []
         self._now_us = now_us
         self.now_s = now_us() // 1_000_000
         self.date = http_date(now_us())
@@ -124,9 +126,8 @@ class Site:
         """Serve `route` at `path` for `method`, or what `reads` makes of a body, at any time; in the place of what was
         served there for this method. `tickets`: whose are good there; None: those of the site. `steady`: that `reads`
         makes the same of a body each time."""
-        others = tuple(one for one in self._endpoints.get(path, ()) if one.method != method)
-        added = Endpoint(method, route, needs_ticket, reads, steady, tickets=tickets or self.tickets)
-        self._endpoints[path] = (*others, added)
+        self.paths.add(path, Endpoint(method, route, needs_ticket, reads, steady, tickets=tickets or self.tickets))
+        self.forget_heads()
 
     def add_livez(self) -> None:
         """Tell whoever asks that this process is there."""
@@ -144,29 +145,44 @@ class Site:
         tickets: TicketCheck | None = None,
     ) -> None:
         """Serve at `path` what `route_for` makes of an unproven ticket and a body; `tickets` as in `add`."""
-        self._counters[path] = TicketCounter(method, route_for, tickets or self.tickets)
+        self.paths.counters[path] = TicketCounter(method, route_for, tickets or self.tickets)
+        self.forget_heads()
 
     def add_below(self, method: bytes, pattern: bytes, route_for: RouteFor, *, tickets: TicketCheck) -> None:
         """Serve, for whoever has a ticket, what `route_for` makes of a path like `pattern`, in which each `{}` stands
         for one segment; it gets these segments, and returns None where there is nothing. Exact paths go first. A route
         that has `reads`, as `redrush.http.operations.OperationRoute`, makes another one of the body."""
-        self._patterns.append(Pattern(method, tuple(pattern.split(b"/")), route_for, tickets))
+        self.paths.add_pattern(Pattern(method, tuple(pattern.split(b"/")), route_for, tickets))
+        self.forget_heads()
 
     def remove(self, paths: Iterable[bytes]) -> None:
         """Serve nothing at these paths, or below patterns of that spelling, any more: whoever asks gets a 404."""
-        gone = set(paths)
-        for path in gone:
-            self._endpoints.pop(path, None)
-            self._counters.pop(path, None)
-        self._patterns = [one for one in self._patterns if b"/".join(one.segments) not in gone]
+        self.paths.remove(paths)
         self.forget_heads()
 
     def forget_heads(self) -> None:
         """Look every path up again, from the next request on: something else is served there now."""
-        self.known_heads.clear()
-        self.seen_heads.clear()
-        for connection in self.connections:
-            connection.forget_head()
+        if self.known_heads:  # else no connection has one either: a head is known before it is another thing
+            self.known_heads.clear()
+            self.seen_heads.clear()
+            self.seen_alike.clear()
+            for connection in self.connections:
+                connection.forget_head()
+        others, self._served_for = self._served_for, set()
+        for other in others:
+            other.forget_heads()
+
+    def learn(self, found: Groups, request: Request, endpoint: Endpoint) -> None:
+        """Remember what serves requests with a head of these groups, as this one's; unless that was made for it alone.
+        The request was fine."""
+        if endpoint.once:
+            return
+        if isinstance(endpoint, Below):
+            alike = self.paths.alike(request.path, endpoint, self.dress_of(request))
+            if alike is not None:
+                self.known_heads.learn(found, len(request.body), endpoint, alike)
+        elif endpoint.reads is None or endpoint.steady:
+            self.known_heads.learn(found, len(request.body), endpoint)
 
     @property
     def known_tickets(self) -> int:
@@ -190,15 +206,22 @@ class Site:
         if dress is PLAIN or isinstance(found, bytes):
             return found
         endpoint, user = found
-        return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
+        dressed = Dressed(endpoint.route, dress, endpoint.reads)
+        reads = None if endpoint.reads is None else dressed.reads
+        return msgspec.structs.replace(endpoint, route=dressed, reads=reads), user
 
     def serve_for(self, other: "Site", request: Request, path: bytes, *, once: bool = False) -> Found:
         """Return what serves at `path` here a request that came to another site. Heads are remembered with it there,
         unless it is for `once`: when this site serves no more, the other one has to `forget_heads`."""
         self.now_s, self.date = other.now_s, other.date
         found = self._find(msgspec.structs.replace(request, path=path))
-        if once and not isinstance(found, bytes):
-            return msgspec.structs.replace(found[0], once=True), found[1]
+        if isinstance(found, bytes):
+            return found
+        endpoint, user = found
+        if once or (isinstance(endpoint, Below) and endpoint.paths is not self.paths):  # three sites are too many
+            return msgspec.structs.replace(endpoint, once=True), user
+        if other is not self:
+            self._served_for.add(other)
         return found
 
     def dress_of(self, request: Request) -> Dress:
@@ -217,7 +240,7 @@ class Site:
     def _find(self, request: Request) -> Found:
         if self._hosts is not None and not self._hosts.has(request.host):
             return answers.FOREIGN_HOST
-        ways = self._ways(request.path)
+        ways = self.paths.ways(request.path)
         if not ways and self.elsewhere is not None and (found := self.elsewhere(request)) is not None:
             return found
         if not ways and not (request.path == ROOT and request.method == OPTIONS):
@@ -230,29 +253,6 @@ class Site:
             return self._options(request, allowed), ""
         method = GET if request.method == HEAD else request.method
         return self._open(request, next(way for way in ways if way.method == method))
-
-    def _ways(self, path: bytes) -> "Sequence[Endpoint | TicketCounter]":
-        """Return what serves at a path, one for each method."""
-        counter = self._counters.get(path)
-        return self._endpoints.get(path) or (self._below(path) if counter is None else (counter,))
-
-    def _below(self, path: bytes) -> list[Endpoint]:
-        """Return what serves a path that is like one of the patterns."""
-        segments = path.split(b"/") if self._patterns else ()
-        found: dict[bytes, Endpoint] = {}
-        for pattern in self._patterns:
-            values = None if pattern.method in found else pattern.values(segments)
-            route = None if values is None else pattern.route_for(*values)
-            if route is not None:
-                found[pattern.method] = Endpoint(
-                    pattern.method,
-                    route,
-                    needs_ticket=True,
-                    reads=getattr(route, "reads", None),
-                    once=True,
-                    tickets=pattern.tickets,
-                )
-        return list(found.values())
 
     def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> Found:
         """Return what serves a request with a right method, if its body and its ticket are right too."""
@@ -338,6 +338,7 @@ class Site:
         self.stopping = True
         self.known_heads.clear()
         self.seen_heads.clear()
+        self.seen_alike.clear()
         for connection in tuple(self.connections):
             connection.announce_end()
 
