@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import REST_PREFIX, Slots
 from redrush.ports.store import (
     EMPTY,
     Claim,
@@ -371,6 +371,18 @@ async def test_transfers_tells_every_half_of_every_move(store: Store) -> None:
         await store.take("r2", 1, "half")
 
 
+@with_store
+async def test_what_leaves_a_pot_and_joins_no_other_is_no_move(store: Store) -> None:
+    rest = f"{REST_PREFIX}p"
+    taken = await store.take(POT, 2, rest)
+    assert await store.take(POT, 9, rest) == taken
+    await store.take(POT, 1, "move")
+    assert await store.transfers() == Transfers(taken={"move": Transfer(POT, (Slots(107, 1),))}, given={})
+    await store.open([PotTerms("r2", Slots(200, 5))])
+    with pytest.raises(StoreConflict):
+        await store.take("r2", 1, rest)
+
+
 @EVERY_STORE
 @pytest.mark.parametrize(
     "slots",
@@ -519,8 +531,10 @@ async def test_a_restart_knows_transfers(factory: Factory, tmp_path: Path) -> No
         await store.open([PotTerms("r2", Slots(200, 1))])
         taken = await store.take(POT, 2, "t")
         await store.take("r2", 1, "nothing left after this")
+        rest = await store.take(POT, 0, f"{REST_PREFIX}p")
     async with factory.opened(tmp_path) as store:
         assert await store.take(POT, 2, "t") == taken
+        assert await store.take(POT, 2, f"{REST_PREFIX}p") == rest
         assert set((await store.transfers()).taken) == {"t", "nothing left after this"}
         await store.give("r2", taken, "t")
     async with factory.opened(tmp_path) as store:

@@ -386,7 +386,8 @@ class Store(Protocol):
         """
 
     async def transfers(self) -> Transfers:
-        """Return all moves so far, a copy: for whoever completes those of which one half is missing."""
+        """Return all moves so far, a copy: for whoever completes those of which one half is missing. What leaves a pot
+        and joins no other (`redrush.core.rush.campaign.REST_PREFIX`) is none."""
 
     async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""

@@ -14,7 +14,7 @@ from enum import Enum
 from itertools import chain, islice, repeat
 from typing import Final
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import REST_PREFIX, Slots
 from redrush.ports.noted_pots import NotedPot
 from redrush.ports.pot_terms import are_alike, check_terms, note_of, said_of
 from redrush.ports.store import (
@@ -73,6 +73,8 @@ class Pots:
         self.seq = 0
         self._pots: dict[str, Pot | PotTerms] = {}
         self._taken: dict[str, Taken] = {}
+        self._rests: dict[str, Taken] = {}
+        """What left a pot and joins no other: of each small pot that has ended, and of no interest to anybody again."""
         self._given: dict[str, Given] = {}
         self._coming_back: tuple[str, Slots] | None = None
         """The withheld slot that the last record gave back: the next one may grant it, though others come first."""
@@ -249,10 +251,11 @@ class Pots:
         if count < 0:
             raise ValueError(f"cannot take {count} slots")
         source = self._pot(pot)
-        known = self._taken.get(transfer)
+        of_its_kind = self._rests if transfer.startswith(REST_PREFIX) else self._taken
+        known = of_its_kind.get(transfer)
         if known is None:
             record = Taken(self._next_seq(), pot, source.take(count), transfer)
-            self._taken[transfer] = record
+            of_its_kind[transfer] = record
             return record.slots, record
         if known.pot != pot:
             raise StoreConflict(f"transfer {transfer!r} took from pot {known.pot!r}, it cannot take from {pot!r}")

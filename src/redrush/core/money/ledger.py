@@ -31,9 +31,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from redrush.core.rush.additions import ADDED_PREFIX
-from redrush.core.rush.campaign import RETURNED_POT, Campaign, Pot, Slots, grant_id, grant_id_prefix
+from redrush.core.rush.campaign import REST_PREFIX, RETURNED_POT, Campaign, Pot, Slots, grant_id, grant_id_prefix
 from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, table_of
-from redrush.core.rush.leftover import REST_PREFIX
 from redrush.errors import RedrushError
 
 SPONSOR = "sponsor"

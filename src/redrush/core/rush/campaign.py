@@ -19,6 +19,10 @@ from redrush.core.rush.share import ShareTerms
 RETURNED_POT = "$returned"
 """The pot that leftover slots are given to when they go back to the sponsor. No round can have this name."""
 
+REST_PREFIX = "rest:"
+"""What the ids of transfers begin with by which a pot that is no round gives back what is left of it: such slots leave
+the pot and join no other."""
+
 
 class Kind(StrEnum):
     """What kind of rush a round is; of packets also how their total is split (see `redrush.core.money.splitting`)."""

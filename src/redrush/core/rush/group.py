@@ -18,8 +18,7 @@ from typing import Final
 import msgspec
 
 from redrush.core.identity.tickets import KeyRing
-from redrush.core.rush.campaign import Kind
-from redrush.core.rush.leftover import REST_PREFIX
+from redrush.core.rush.campaign import REST_PREFIX, Kind
 
 POT_PREFIX: Final = "packet:"
 """What the names of packets' pots begin with; no round has a colon in its id."""

@@ -7,10 +7,6 @@ from redrush.core.rush.campaign import RETURNED_POT, Campaign, Leftover, Pot
 LEFTOVER_PREFIX = "leftover:"
 """What the ids of all transfers of leftover begin with."""
 
-REST_PREFIX = "rest:"
-"""What the ids of transfers begin with by which a pot that is no round gives back what is left of it: such slots leave
-the pot and join no other."""
-
 
 def _every_pot(_pot_id: str) -> bool:
     return True

@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import REST_PREFIX, Slots
 from redrush.ports.log_rows import record_of
 from redrush.ports.noted_pots import NotedPot
 from redrush.ports.store import Claimed, Held, LogRecord, PotState, StoreCorrupt, Transfer, Transfers
 from redrush.stores.valkey.link import Reply
+
+_REST: Final = REST_PREFIX.encode()
 
 INTEGER_MAX: Final = 2**53 - 1
 """Slots and instants end here: what Lua's numbers hold exactly. In microseconds that is the year 2255."""
@@ -103,9 +105,9 @@ def transfer_of(value: bytes) -> Transfer:
 
 
 def transfers_of(taken: Mapping[bytes, bytes], given: Mapping[bytes, bytes]) -> Transfers:
-    """Return what the two hashes say."""
+    """Return what the two hashes say of moves."""
     return Transfers(
-        taken={name.decode(): transfer_of(value) for name, value in taken.items()},
+        taken={name.decode(): transfer_of(value) for name, value in taken.items() if not name.startswith(_REST)},
         given={name.decode(): transfer_of(value) for name, value in given.items()},
     )
 
