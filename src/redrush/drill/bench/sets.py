@@ -148,7 +148,7 @@ class Sets:
 
     def _granted(self, set_id: str, round_id: str) -> int:
         primary, *replicas = self._servers[set_id]
-        command = ("HLEN", SetKeys(CAMPAIGN, set_id).pot(round_id).grants)
+        command = ("HLEN", SetKeys(CAMPAIGN, set_id).grants(round_id))
         count = int(ask(primary.address, *command))
         for replica in replicas:
             asyncio.run(until(replica.address, command, lambda reply: bool(reply == count)))

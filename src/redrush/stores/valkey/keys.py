@@ -49,16 +49,6 @@ class Library(NamedTuple):
         return cls(source, *(f"redrush_{digest}_{name}".encode() for name in cls._fields[1:]))
 
 
-class PotKeys(NamedTuple):
-    """The keys of one pot, and its id, as bytes."""
-
-    id: bytes
-    pot: bytes
-    unclaimed: bytes
-    granted: bytes
-    grants: bytes
-
-
 class SetKeys:
     """The keys of one set. Ids are letters, digits, `-` and `_`; others would break the tag and are a ValueError."""
 
@@ -75,16 +65,13 @@ class SetKeys:
         self.notes = tag + b"notes"
         self.news = tag + b"news"
         self.nudge = tag + b"nudge"
-        self._tag = tag
         self._pot = tag + b"pot:"
+        self._grants = tag + b"grants:"
 
-    def pot_alone(self, pot: str) -> bytes:
+    def pot(self, pot: str) -> bytes:
         """Return the key of a pot's own hash. Raises UnicodeEncodeError for an id that is not Unicode text."""
         return self._pot + pot.encode()
 
-    def pot(self, pot: str) -> PotKeys:
-        """Return the keys of a pot. Raises UnicodeEncodeError for an id that is not Unicode text."""
-        name = pot.encode()
-        tag = self._tag
-        kinds = (b"pot:", b"unclaimed:", b"granted:", b"grants:")
-        return PotKeys(name, *(tag + kind + name for kind in kinds))
+    def grants(self, pot: str) -> bytes:
+        """Return the key of the hash of a big pot's grants. Raises as `pot` does."""
+        return self._grants + pot.encode()

@@ -253,7 +253,7 @@ def _entry(library: Library, keys: SetKeys, record: LogRecord, epoch: str, seq: 
     _, kind, pot, first_slot, count, at_us, users, slots, transfer = row_of(record)
     columns = ("" if value is None else value for value in (first_slot, count, at_us, users, slots, transfer))
     terms = (record.limit_per_user, record.hold_us or "") if isinstance(record, Opened) else ("", "")
-    named = (keys.meta, keys.log, keys.taken, keys.given, *(keys.pot(name).pot for name in _pots_of(record)))
+    named = (keys.meta, keys.log, keys.taken, keys.given, *map(keys.pot, _pots_of(record)))
     return ("FCALL", library.enter, len(named), *named, epoch, seq, kind, pot, *columns, *terms)
 
 
