@@ -21,6 +21,7 @@ from redrush.config.toml_file import Wrong, check_id
 from redrush.control.durable_file import Stamp, stamp_of, write_durably
 from redrush.control.json_file import load_json
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.noting import Noting
 
 PEOPLE_MAX: Final = 200
 KEYS_MAX: Final = 200
@@ -33,9 +34,6 @@ ENDS_SESSIONS: Final = frozenset({"password", "totp", "role"})
 """What of a person, when it is changed, ends their sessions."""
 USED_EVERY_S: Final = 60
 """How exactly it is known when a key was used last."""
-
-Noting = Callable[[], object] | None
-"""Writes down what is being done: called once nothing refuses it, before it is done; what it raises stops it."""
 
 
 class Role(StrEnum):

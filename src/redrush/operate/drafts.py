@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ from redrush.operate.checking import WARNING, check_campaign
 from redrush.operate.cloning import LIST_NAME, clone_of, copy_lists
 from redrush.operate.draft_form import set_value
 from redrush.operate.draft_lists import check_lists, check_unused
+from redrush.operate.noting import Noting
 
 DRAFTS_MAX: Final = 500
 FILES_MAX: Final = 50
@@ -97,10 +98,6 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     lines: int
     problems: list[str]
-
-
-Noting = Callable[[], object] | None
-"""Writes down what is being done to a draft: called once nothing refuses it, before it is done; may be in a thread."""
 
 
 class WrittenMeanwhile(RedrushError):
