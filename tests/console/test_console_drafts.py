@@ -135,6 +135,12 @@ async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Pat
         amended = await post(olga, "/drafts/other/serve")
         assert not amended["new"]
         assert [one["after"] for one in amended["changes"]] == ["新名"]
+        served = [line.what for line in world.desk.diary.lines()].count("serve draft")
+        await put(olga, "/drafts/other/value", path="campaign.currency", value="USD")
+        refused = await post(olga, "/drafts/other/serve", yes=True, why="dollars")
+        assert (refused["done"], bool(refused["changes"][0]["refused"])) == (False, True)
+        assert served == 1
+        assert [line.what for line in world.desk.diary.lines()].count("serve draft") == served, "nothing was served"
         await post(olga, "/campaigns/other/end", 400, typed="wrong")
         told = await post(olga, "/campaigns/none/end", 404, typed="wrong")
         assert told["detail"] == 'there is no campaign "none"'
@@ -146,7 +152,7 @@ async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Pat
         assert log.count('"who":"olga"') == 2
 
 
-async def test_a_list_comes_in_pieces_and_its_faults_are_told(tmp_path: Path) -> None:
+async def test_a_list_comes_in_pieces_and_its_faults_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with without_server(tmp_path) as world, world.client("olga") as olga:
         await post(olga, "/drafts", 201, name="d1", kind="packets")
         content = b"".join(b"user%07d\n" % number for number in range(100_000))
@@ -160,8 +166,14 @@ async def test_a_list_comes_in_pieces_and_its_faults_are_told(tmp_path: Path) ->
         assert "line 3" in codes.json()["problems"][0], codes.text
         codes = await olga.put("/api/v1/drafts/d1/files/codes.csv", content=b"AAA111\nBBB222\n")
         assert codes.json()["problems"] == []
+        kept = [line.about for line in world.desk.diary.lines() if line.what == "upload"]
+        assert kept == ["d1: users.txt"] * 2 + ["d1: codes.csv"] * 2
         for name in ("..%2F..%2Faccounts.json", "users.exe", ".txt"):
             assert (await olga.put(f"/api/v1/drafts/d1/files/{name}", content=b"x")).status_code in {400, 404}, name
+        assert (await olga.put("/api/v1/drafts/none/files/users.txt", content=b"x")).status_code == 400
+        monkeypatch.setattr("redrush.operate.drafts.UPLOAD_BYTES_MAX", 9)
+        assert (await olga.put("/api/v1/drafts/d1/files/long.txt", content=b"x" * 10)).status_code == 400
+        assert [line.about for line in world.desk.diary.lines() if line.what == "upload"] == kept, "nothing refused"
 
 
 @pytest.mark.soak

@@ -96,9 +96,11 @@ class Diary:
         whole = content[: content.rfind(b"\n") + 1].splitlines()
         return [msgspec.json.decode(one, type=Line) for one in whole[1 if size > TAIL_BYTES_MAX else 0 :]]
 
-    def noting(self, who: str, what: str, about: str = "", address: str = "", *, said: str = "") -> Callable[[], Line]:
+    def noting(
+        self, who: str, what: str, about: str = "", address: str = "", *, why: str = "", said: str = ""
+    ) -> Callable[[], Line]:
         """Return what writes this down: for who makes a change once nothing refuses it."""
-        return lambda: self.note(who, what, about, address=address, said=said)
+        return lambda: self.note(who, what, about, why, address, said=said)
 
     @contextmanager
     def _alone(self) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """Campaigns being written and served: drafts by whoever steers, and what adding, amending and ending one does."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from redrush.operate.campaigns import (
     list_campaigns,
 )
 from redrush.operate.draft_form import set_value
-from redrush.operate.drafts import Checked, Drafts, edition_of, id_in
+from redrush.operate.drafts import Checked, Drafts, Uploaded, edition_of, id_in
 from redrush.operate.switching import Holder
 
 WRITE: Final = "write draft"
@@ -89,6 +89,11 @@ class Drafting:
         self.drafts.check_seen(name, seen)
         self.drafts.remove(name, self._diary.noting(actor.name, "remove draft", name, actor.address))
 
+    async def upload(self, actor: Actor, name: str, file: str, pieces: AsyncIterator[bytes]) -> Uploaded:
+        """Keep a list beside a draft, and say what is in it. ConfigError as `Drafts.take`."""
+        noted = self._diary.noting(actor.name, "upload", f"{name}: {file}", actor.address)
+        return await self.drafts.take(name, file, pieces, noted)
+
     def is_served(self, text: str) -> bool:
         """Return whether the campaign of its id is served by this very text, so that it is kept elsewhere, too."""
         try:
@@ -124,16 +129,17 @@ class Drafting:
         base = await self.base(name, seen if yes else None)
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         known = self.known()
-        if yes:
-            self._diary.note(actor.name, "serve draft", name, why, actor.address)
+        noted = self._diary.noting(actor.name, "serve draft", name, actor.address, why=why)
         if file.id in known:
-            amended: Amended = await asyncio.to_thread(change_campaign, file, self._data_dir, holder, why, yes=yes)
+            amended: Amended = await asyncio.to_thread(
+                change_campaign, file, self._data_dir, holder, why, yes=yes, noted=noted
+            )
             changes = [msgspec.to_builtins(one) for one in amended.changes]
             return Placed(campaign=file.id, new=False, changes=changes, done=amended.done, doubts=[], seen=base)
         checked = await self.check(name)
         if not yes:
             return Placed(campaign=file.id, new=True, changes=[], done=False, doubts=checked.warnings, seen=base)
-        added = await asyncio.to_thread(add_campaign, file, self._data_dir, holder, why, None, self._deploy)
+        added = await asyncio.to_thread(add_campaign, file, self._data_dir, holder, why, None, self._deploy, noted)
         return Placed(
             campaign=added.campaign, new=added.new, changes=[], done=True, doubts=list(added.doubts), seen=base
         )

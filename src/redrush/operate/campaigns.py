@@ -48,6 +48,7 @@ from redrush.core.rush.additions import budget_of
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
+from redrush.operate.noting import Noting
 from redrush.operate.switching import Holder, name_of
 from redrush.wiring.clock import system_clock
 from redrush.wiring.role import division_of
@@ -70,6 +71,7 @@ def add_campaign(
     why: str = "",
     keys_from: DataDir | None = None,
     deploy: Path | None = None,
+    noted: Noting = None,
 ) -> Added:
     """Seal the campaign in a directory of its own, and list it. ConfigError if its id is taken, or the disk refuses.
 
@@ -87,6 +89,8 @@ def add_campaign(
         doubts = doubts_before(file, own, look_at_audience(file), clock.now_us(), keys_from)
         at = rfc3339(clock.now_us())
         what = "add" if before is None else "prepare again"
+        if noted is not None:
+            noted()
         note(data_dir, Noted(at=at, who=who, said=holder.said, what=what, campaign=file.id, why=why))
         sets: tuple[str, ...] = ()
         if deployment is not None:
@@ -156,7 +160,9 @@ class Amended(msgspec.Struct, frozen=True):
     """Whether a server runs, which follows within a second or two."""
 
 
-def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> Amended:
+def change_campaign(
+    file: CampaignFile, data_dir: DataDir, holder: Holder, why: str, *, yes: bool, noted: Noting = None
+) -> Amended:
     """Tell what would change if the campaign of the directory that has the file's id became what the file says; with
     `yes` make it so, written down first. ConfigError where there is no such campaign.
 
@@ -181,6 +187,8 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
             return Amended(file.id, changes, done=False, live=live)
         told = "; ".join(f"{change.what}: {change.before} -> {change.after}" for change in changes)
         at = rfc3339(clock.now_us())
+        if noted is not None:
+            noted()
         note(data_dir, Noted(at=at, who=who, said=holder.said, what=f"change {told}", campaign=file.id, why=why))
         added = seal_additions(event.sealed.campaign, event.open.added, len(event.sealed.amounts), file, own)
         terms = amended_terms(event, file, added)

@@ -241,9 +241,9 @@ class Drafts:
     def _check_lists(self, name: str) -> None:
         check_lists(self.path(name), self.read(name), self._data_dir)
 
-    async def take(self, name: str, file: str, pieces: AsyncIterator[bytes]) -> Uploaded:
+    async def take(self, name: str, file: str, pieces: AsyncIterator[bytes], noted: Noting = None) -> Uploaded:
         """Keep a list that comes in pieces, beside the draft, and say what is in it. ConfigError for what is no name of
-        a list, and for one that is too long."""
+        a list, and for one that is too long. It is noted once it is there whole, before it takes its place."""
         self.read(name)
         if LIST_NAME.fullmatch(file) is None:
             raise ConfigError(f'"{file}" is no name of a list: letters, digits, - _ and ., ending with .csv or .txt')
@@ -264,6 +264,8 @@ class Drafts:
                     out.write(piece)
                 out.flush()
                 os.fsync(out.fileno())
+            if noted is not None:
+                noted()
             beside.replace(directory / file)
             sync_directory(directory)
         except OSError as fault:

@@ -143,8 +143,7 @@ async def check_draft(name: Name, desk: TheDesk) -> Checked:
     request_max_body_size=UPLOAD_BYTES_MAX,
 )
 async def upload(name: Name, file: Name, request: AnyRequest, desk: TheDesk) -> Uploaded:
-    desk.diary.note(actor_of(request).name, "upload", f"{name}: {file}")
-    return await desk.drafting.drafts.take(name, file, request.stream())
+    return await desk.drafting.upload(actor_of(request), name, file, request.stream())
 
 
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200, summary="Let it be served, or tell what that would do")
