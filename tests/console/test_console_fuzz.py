@@ -129,6 +129,21 @@ async def test_a_body_that_cannot_be_read_is_refused(tmp_path: Path, path: str, 
             assert (answer.status_code, answer.json()["detail"][:24]) == (400, "the body cannot be read:")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the body is empty: send a JSON object, as /api/v1/openapi.json describes it"),
+        (b"[]", "the body: Expected `object`, got `array`"),
+        (b"{}", "the body: Object missing required field `name`"),
+        (b'{"name":3}', "name: Expected `str`, got `int`"),
+    ],
+)
+async def test_a_body_that_lacks_something_is_told_what_and_where(tmp_path: Path, body: bytes, said: str) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna:
+        answer = await anna.post("/api/v1/drafts", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["detail"]) == (400, said)
+
+
 async def test_requests_at_random_find_no_fault(tmp_path: Path) -> None:
     await fuzz(tmp_path, REQUESTS)
 

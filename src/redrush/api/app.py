@@ -35,8 +35,11 @@ from redrush.watch.log import server_log
 
 PREFIX: Final = "/api/v1"
 BODY_BYTES_MAX: Final = 1 << 20
-PROBLEM: Final = "application/problem+json"
 """Of one request; lists of users go by a path of their own, in pieces."""
+PROBLEM: Final = "application/problem+json"
+BODY: Final = "data"
+"""What handlers call the body of their request; who sends it knows no such name."""
+EMPTY: Final = f"the body is empty: send a JSON object, as {PREFIX}/openapi.json describes it"
 
 
 class Asking(Request[Any, Any, Any]):
@@ -88,8 +91,11 @@ def told(fault: Exception) -> tuple[int, str]:
 def _reason(one: object) -> str:
     if not isinstance(one, dict):
         return str(one)
-    key = one.get("key")
-    return f"{key}: {one.get('message')}" if key else str(one.get("message"))
+    key, message = one.get("key"), str(one.get("message"))
+    if key == BODY:
+        # Of a parameter that did not come, Litestar says its name alone.
+        return EMPTY if message == repr(BODY) else f"the body: {message}"
+    return f"{key}: {message}" if key else message
 
 
 def _answer(_request: Request[Any, Any, Any], fault: Exception) -> Response[dict[str, Any]]:
