@@ -721,7 +721,7 @@ def test_of_a_campaign_that_was_never_served_that_is_told_and_of_a_journal_that_
     run: Run, campaign: Path, tmp_path: Path
 ) -> None:
     assert run("seal", campaign, "--data", "d").code == 0
-    asked = (("export", "grants"), ("export", "tax", "--year", "2026"), ("find", "ann"), ("reconcile",))
+    asked = (("export", "grants"), ("export", "tax", "--year", "2026"), ("find", "ann"), ("reconcile",), ("report",))
     for command in asked:
         refused = run(*command, "--data", "d")
         assert (refused.code, is_one_sentence(refused.err)) == (2, True), refused

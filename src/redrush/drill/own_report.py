@@ -29,6 +29,7 @@ from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
 from redrush.drill.terminal import Terminal, line
 from redrush.errors import ConfigError
+from redrush.operate.data_dir_reports import check_served
 
 BUCKETS_MAX: Final = 240
 """Points of a round's plot; a round of two hours is shown in steps of half a minute."""
@@ -65,9 +66,13 @@ OF_A_CROWD: Final = frozenset({"lost", "broken promises"})
 def show_own_report(data_dir: Path, out: Path, language: Language, *, as_json: bool) -> int:
     """Write the pages of the report to `out` and print it; returns 0 if every verdict holds, 1 if not.
 
-    Raises ConfigError if there is no event in the directory, or nothing can be written to `out`.
+    Raises ConfigError if there is no event in the directory, it was never served, or nothing can be written to `out`;
+    RedrushError where its journal is gone.
     """
-    DataDir(data_dir).require()
+    directory = DataDir(data_dir)
+    directory.require()
+    if not directory.deployment.exists():
+        check_served(directory)
     found = own_event_report(data_dir)
     terminal = Terminal(sys.stderr if as_json else sys.stdout)
     try:

@@ -199,7 +199,8 @@ def run_redrush(redrush: Sequence[str], data_dir: Path, *arguments: str, may_fai
     except subprocess.TimeoutExpired:
         raise RehearsalFailed(f"redrush {arguments[0]} took longer than {COMMAND_DEADLINE_S:g} s") from None
     if done.returncode != 0 and not (may_fail and done.stdout):
-        raise RehearsalFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip().removeprefix("redrush: ") or done.stdout.strip()
+        raise RehearsalFailed(f"redrush {' '.join(arguments)} failed: {said}")
     return done.stdout
 
 

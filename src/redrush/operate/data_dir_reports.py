@@ -77,7 +77,7 @@ def _pots_of(data_dir: DataDir) -> Iterator[PotTables]:
 @contextmanager
 def _journal_of(data_dir: DataDir) -> Iterator[LogReader]:
     """Yield a reader of the journal. A journal that is damaged, or gone, ends in a sentence with what helps."""
-    _check_there(data_dir)
+    check_served(data_dir)
     try:
         with LogReader(data_dir.journal) as log:
             yield log
@@ -89,7 +89,7 @@ def _journal_of(data_dir: DataDir) -> Iterator[LogReader]:
         raise RedrushError(f"{fault}; {commands_that_mend(data_dir)}") from fault
 
 
-def _check_there(data_dir: DataDir) -> None:
+def check_served(data_dir: DataDir) -> None:
     """ConfigError where the campaign was never served; RedrushError, with what helps, where its journal is gone."""
     if data_dir.journal.is_file():
         return
@@ -108,7 +108,7 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
     reported as behind. Otherwise what a crash left unrecorded is recorded here.
     """
     sealed = load_event(data_dir).sealed
-    _check_there(data_dir)
+    check_served(data_dir)
     bills_of = keeper_of_books(data_dir).root
     try:
         asyncio.run(_catch_up(data_dir, sealed))
