@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redrush.core.identity.tickets import KeyRing, TicketVerifier, sign_ticket
 from redrush.http import connection
 from redrush.http.asking_limits import AskingRules
+from redrush.http.paths import Alike
 from redrush.http.reader import Limits, Request
 from redrush.http.route import Fixed, Route, Waiter
 from redrush.http.seen_heads import FRONT_LENGTHS_MAX, LEARN_EVERY
@@ -404,3 +405,10 @@ async def test_more_patterns_than_are_found_without_reading_are_served_all_the_s
                 told = (await client.ask(grab(gate, f"{number:08}", path=path))).body.split(b"|")
                 assert told[:2] == [path.encode(), b"%08d" % number]
         assert FRONT_LENGTHS_MAX // 2 < len(gate.site.seen_alike) <= FRONT_LENGTHS_MAX
+
+
+def test_only_segments_that_stand_for_themselves_are_usual() -> None:
+    alike = Alike(b"POST /v1/p/", b"/grab", frozenset({b"taken"}), saying)
+    usual = {code for code in range(256) if alike.route(b"a%ca" % code, b"") is not None}
+    assert usual == set(range(0x21, 0x7F)) - set(b"/?%#")
+    assert alike.route(b"", b"") is alike.route(b"taken", b"") is None

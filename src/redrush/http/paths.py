@@ -19,7 +19,7 @@ from redrush.http.ticket_check import TicketCheck
 OPEN: Final = b"{}"
 """Stands in a pattern for one segment."""
 
-_USUAL: Final = bytes(code if 0x20 < code < 0x7F and code not in b"/?%#" else 0x20 for code in range(256))
+_USUAL: Final = bytes(code if 0x20 < code < 0x7F and code not in b"/?%#" else 0x61 for code in range(256))
 """Turns a segment into itself if it is visible ASCII that stands for itself, and into another one if it is not."""
 
 

@@ -21,8 +21,8 @@ from redrush.core.rush.group import (
     coarsely,
     folded_word,
     hashed_word,
-    is_packet_id,
     is_word,
+    packet_id,
     packet_of,
 )
 
@@ -109,5 +109,6 @@ def test_the_best_luck_is_the_largest_share_that_somebody_has_and_the_lower_slot
 def test_pots_of_packets_are_told_by_their_names() -> None:
     assert packet_of(PACKET.pot) == PACKET.id
     assert packet_of("r1") is None
-    assert is_packet_id(PACKET.id)
-    assert not any(map(is_packet_id, ("", "terms", "A" * 32, "a" * 31 + "g", "a" * 33)))
+    assert packet_id(PACKET.id.encode()) == PACKET.id
+    for other in (b"", b"terms", b"A" * 32, b"a" * 31 + b"g", b"a" * 33, b"a" * 31 + b"\0", b"\xff" * 32):
+        assert packet_id(other) is None

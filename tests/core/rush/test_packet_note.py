@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrush.core.rush.campaign import Kind
-from redrush.core.rush.group import ID_SIGNS, For, Packet, is_packet_id
+from redrush.core.rush.group import ID_SIGNS, For, Packet, packet_id
 from redrush.core.rush.packet_note import NotAPacket, note_of, packet_in, shared_packet_id
 
 ID = "0123456789abcdef" * 2
@@ -66,5 +66,5 @@ def test_what_is_no_note_is_said_to_be_none(text: str) -> None:
 def test_a_grants_packet_has_one_id_which_nobody_guesses_without_the_seed() -> None:
     ids = {shared_packet_id(seed, grant) for seed in (b"one", b"two") for grant in ("c-r1-1", "c-r1-2")}
     assert len(ids) == 4
-    assert all(is_packet_id(id_) and len(id_) == ID_SIGNS for id_ in ids)
+    assert all(packet_id(id_.encode()) == id_ and len(id_) == ID_SIGNS for id_ in ids)
     assert shared_packet_id(b"one", "c-r1-1") in ids

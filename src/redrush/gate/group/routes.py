@@ -6,7 +6,7 @@ What its sender does with it, and how it comes to be, is in `redrush.gate.group.
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from redrush.core.rush.group import GroupTerms, is_packet_id
+from redrush.core.rush.group import GroupTerms, packet_id
 from redrush.errors import RedrushError
 from redrush.gate.group.asked import Asked, Parked
 from redrush.gate.group.telling import Telling
@@ -53,8 +53,8 @@ class PacketRoutes:
         return self._of(packet, self._later_of(self._look))
 
     def _of(self, packet: bytes, run: Callable[..., bytes | None]) -> Asked | None:
-        text = packet.decode("ascii", "replace")
-        return Asked(run, text) if is_packet_id(text) else None
+        known = packet_id(packet)
+        return None if known is None else Asked(run, known)
 
     def _later_of(self, run: Callable[[str, str], Coroutine[Any, Any, bytes]]) -> Callable[..., bytes | None]:
         return lambda waiter, user, packet, _fields: self._late.promise(waiter, run(user, packet))
