@@ -146,6 +146,16 @@ def test_a_campaign_comes_with_its_lists_is_shown_changed_and_ended(run: Run, re
     assert (seen.code, "add --yes" in seen.out) == (0, True), seen.err
     assert run("campaign", *olga, "change", file, "--yes", "--why", "a name").code == 0
     assert "another name" in run("campaign", *olga, "list").out
+    file.write_text(file.read_text() + "[gate]\nconnections_max = 999\n")
+    seen = run("campaign", *olga, "change", file)
+    assert seen.out.splitlines()[0].endswith("999; from the next start on"), seen.out
+    done = run("campaign", *olga, "change", file, "--yes", "--why", "a gate")
+    assert done.out.splitlines()[1:] == ["changed; the running server takes that up at its next start, not before"]
+    file.write_text(file.read_text().replace("999", "998").replace("another name", "a third"))
+    done = run("campaign", *olga, "change", file, "--yes", "--why", "both")
+    assert done.out.splitlines()[-1] == (
+        "changed; the running server follows within two seconds, but takes up gate.connections_max at its next start"
+    )
     drafts = remote.world.desk.drafting.drafts
     with pytest.raises(ConfigError, match=r'campaign "more" is served with guests\.txt of this draft') as kept:
         drafts.remove("more")

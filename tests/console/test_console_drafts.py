@@ -135,6 +135,11 @@ async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Pat
         amended = await post(olga, "/drafts/other/serve")
         assert not amended["new"]
         assert [one["after"] for one in amended["changes"]] == ["新名"]
+        text = (await get(olga, "/drafts/other"))["text"]
+        await put(olga, "/drafts/other", text=f"{text}\n[gate]\nconnections_max = 999\n")
+        page = await olga.post("/drafts/other/serve", headers={"Accept-Language": "zh-CN"})
+        assert "服务器下次启动起生效" in page.text
+        await put(olga, "/drafts/other", text=text)
         served = [line.what for line in world.desk.diary.lines()].count("serve draft")
         await put(olga, "/drafts/other/value", path="campaign.currency", value="USD")
         refused = await post(olga, "/drafts/other/serve", yes=True, why="dollars")

@@ -184,6 +184,26 @@ won = "{won}"
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "at_once"),
+    [
+        ("", "[group]\n", {"group": False}),
+        ("[group]\n", "", {"group": False}),
+        ("[group]\n", "[group]\ncount_max = 7\n", {"group.count_max": True}),
+        ("[group]\n", '[group]\nfollowers = "f.csv"\n', {"group.followers": False}),
+        ("", '[page]\ngreeting.en = "hi"\n', {"page.greeting.en": True}),
+        ("", "[gate]\nconnections_max = 999\n", {"gate.connections_max": False}),
+    ],
+)
+def test_what_a_running_server_does_not_follow_is_said_to_hold_from_its_next_start_on(
+    tmp_path: Path, before: str, after: str, at_once: dict[str, bool]
+) -> None:
+    data_dir = DataDir(tmp_path)
+    prepare_event(_file(more=ROUND_2 + before), data_dir, lambda: NOW_US)
+    found = changes_between(load_event(data_dir), _file(more=ROUND_2 + after), NOW_US)
+    assert {one.what: one.at_once for one in found} == at_once
+
+
 def test_a_change_that_would_send_a_leftover_elsewhere_is_refused(tmp_path: Path) -> None:
     first = _file(round_keys='leftover = "next"')
     event = prepare_event(first, DataDir(tmp_path), lambda: NOW_US).event

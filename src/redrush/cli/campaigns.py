@@ -21,6 +21,9 @@ from redrush.cli.shared_options import (
 from redrush.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redrush.control.amending import Change
     from redrush.control.data_dir import DataDir
     from redrush.operate.at_console import AtConsole
 
@@ -202,12 +205,20 @@ def change(  # noqa: PLR0913, PLR0917 - options of one command
     if not found.changes:
         lines = [f"{found.campaign}: the file says what the campaign is"]
     elif found.done:
-        lines.append("changed" + ("; the running server follows within two seconds" if found.live else ""))
+        lines.append("changed" + (f"; the running server {_follows(found.changes)}" if found.live else ""))
     else:
         lines.append("nothing was changed" + ("" if refused else "; add --yes to make it so"))
     show(msgspec.to_builtins(found), lines, as_json=as_json)
     if refused:
         raise SystemExit(1)
+
+
+def _follows(changes: "Sequence[Change]") -> str:
+    """Return when a running server holds to what was changed."""
+    later = [one.what for one in changes if not one.at_once]
+    if len(later) == len(changes):
+        return "takes that up at its next start, not before"
+    return "follows within two seconds" + (f", but takes up {', '.join(later)} at its next start" if later else "")
 
 
 @campaign_app.command("end")

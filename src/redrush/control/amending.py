@@ -41,12 +41,14 @@ DATA_ADDRESS: Final = re.compile(r"data:(?P<kind>[a-z0-9/+.-]+);base64,(?P<conte
 SHOWN_MAX: Final = 200
 """Characters that are shown of a text."""
 AT_ONCE: Final = frozenset(
-    {"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "payout", "messages"}
+    {"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "page", "group", "payout", "messages"}
 )
 """Of the open part: what a running server follows. The rest is for its next start, or a sleeping campaign's next
 waking."""
-AT_THE_START: Final = frozenset({"limits.trusted_proxies"})
-"""Of those: what connections that are there have been judged by."""
+AT_THE_START: Final = frozenset({"limits.trusted_proxies", "group.followers"})
+"""Of those: what connections that are there have been judged by, and who is connected to at the start."""
+THERE_OR_NOT: Final = frozenset({"group"})
+"""Of those: a server that runs has its parts, or has not, and follows what is changed within."""
 KEYS: Final = {
     "proof_of_work": "tickets",
     "client": "client",
@@ -234,7 +236,8 @@ def _in_the_open_part(before: OpenTerms, after: OpenTerms) -> Iterator[Change]:
             if key == "messages":
                 yield from _in_messages(was, is_)
             else:
-                yield from _between(KEYS.get(key, key), was, is_, at_once=key in AT_ONCE)
+                comes_or_goes = key in THERE_OR_NOT and None in {was, is_}
+                yield from _between(KEYS.get(key, key), was, is_, at_once=key in AT_ONCE and not comes_or_goes)
 
 
 def _in_messages(before: Sequence[MessageTerms], after: Sequence[MessageTerms]) -> Iterator[Change]:

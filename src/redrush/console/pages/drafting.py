@@ -164,7 +164,13 @@ async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
     except RedrushError as fault:
         placed, why = None, str(fault)
     if placed is not None and placed.done:
-        return go_to("/campaigns", f"{placed.campaign} is served")
+        later = any(not one["at_once"] for one in placed.changes)
+        return go_to(
+            "/campaigns",
+            f"{placed.campaign} is as the draft says; its server takes up some of it at its next start, not before"
+            if later
+            else f"{placed.campaign} is served",
+        )
     return render(request, desk, "serve.html", name=name, placed=placed, why=why)
 
 
