@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from redrush.cli.declaring import Group, Option
-from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
+from redrush.cli.shared_options import (
+    DataOption,
+    DeployOption,
+    JsonOption,
+    SumOption,
+    WhoOption,
+    WhyOption,
+    seen_of,
+    show,
+    who_is,
+)
 from redrush.core.identity.user_ids import normalised, visible
 
 if TYPE_CHECKING:
-    from redrush.operate.as_seen import Seen
     from redrush.operate.paying import Books
     from redrush.ports.message_book import MessageState
-
-SumOption = Annotated[
-    str | None,
-    Option("--sum", metavar="AMOUNT", help="With --yes: only if they still come to AMOUNT as well, as it was told."),
-]
 
 message_app = Group(help="What winners are told: look, send again.")
 
@@ -96,7 +100,7 @@ def reissue(
 
     file = None if payments is None else load_payments_file(payments)
     books, now_us = Books.at(data, deploy), system_clock().now_us()
-    seen = _seen(books, yes, sum_)
+    seen = seen_of(books, yes, sum_)
     found = look_for(books, file, now_us) if seen is None else deliver(books, file, now_us, seen, unknown=unknown)
     count = found.count(unknown=unknown)
     total = format_amount(found.payouts_total_minor, found.currency)
@@ -160,7 +164,7 @@ def refund(  # noqa: PLR0913, PLR0917 - options of one command
         raise ConfigError("--packet and --why go with --amount: an amount, or all, of one payment")
     books, now_us = Books.at(data, deploy), system_clock().now_us()
     whose = Whose(None if user is None else normalised(user), order)
-    seen = _seen(books, yes, sum_)
+    seen = seen_of(books, yes, sum_)
     found = find_refundable(books, now_us, whose) if seen is None else give_back(books, seen, now_us, whose)
     total = format_amount(found.paid_total_minor, found.currency)
     lines = [
@@ -260,25 +264,6 @@ def erase(
         lines.append(f"{erased.bills_still_needed:,} bills are under way and keep theirs; give the order again later")
     lines += [f"not erased: orders of the campaign in {one}; give the order there, too" for one in erased.elsewhere]
     show(msgspec.to_builtins(erased), lines, as_json=as_json)
-
-
-def _seen(books: "Books", count: int | None, total: str | None) -> "Seen | None":
-    """Return what somebody says to have seen; None: it is only to be told. ConfigError for a sum that is none."""
-    from redrush.control.event import load_campaign
-    from redrush.core.money.currency import parse_amount
-    from redrush.errors import ConfigError
-    from redrush.operate.as_seen import Seen
-
-    if count is None:
-        if total is not None:
-            raise ConfigError("--sum goes with --yes, and says what the things that are counted come to")
-        return None
-    if total is None:
-        return Seen(count)
-    try:
-        return Seen(count, parse_amount(total, load_campaign(books.data_dir).currency))
-    except ValueError as wrong:
-        raise ConfigError(f"--sum: {wrong}") from None
 
 
 def _what_now(count: int, total: str, yes: int | None) -> str:

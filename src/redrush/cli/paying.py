@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from redrush.cli.at_console import add_console_to, console_meant
 from redrush.cli.declaring import Argument, Group, Option
-from redrush.cli.shared_options import JsonOption, WhyOption, show
+from redrush.cli.shared_options import JsonOption, SumOption, WhyOption, seen_of, show
 from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
@@ -118,13 +118,16 @@ def list_(
 
 
 @payout_app.command()
-def make(
+def make(  # noqa: PLR0913, PLR0917 - options of one command
     payments: PaymentsOption,
     data: BookOption = None,
     deploy: DeployOption = None,
     provider: Annotated[str | None, Option(help="Who pays; by default the one of [payout].")] = None,
     user: Annotated[list[str] | None, Option("--user", help="Only these users.")] = None,
-    yes: Annotated[bool, Option("--yes", help="Make them; else only say what would be paid.")] = False,
+    yes: Annotated[
+        int | None, Option("--yes", metavar="N", help="Make them, if they are still N; else only tell.")
+    ] = None,
+    sum_: SumOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find everything that was won and is not paid, and pay it. The same order again pays nothing twice."""
@@ -134,12 +137,17 @@ def make(
     from redrush.operate.paying_out import make_payouts, plan_payouts
 
     books = _books(data, deploy)
+    seen = seen_of(books, yes, sum_)
     with book_of(books) as book:
         plan = plan_payouts(books, book, load_payments_file(payments), provider, user or [])
-        made = make_payouts(book, plan) if yes else 0
+        if seen is not None:
+            seen.check("payouts to be made", len(plan.payouts), plan.total_minor, plan.currency)
+        made = 0 if seen is None else make_payouts(book, plan)
     total = format_amount(plan.total_minor, plan.currency)
-    what = f"{made:,} payouts are made" if yes else f"{len(plan.payouts):,} payouts would be made (--yes makes them)"
+    what = f"{len(plan.payouts):,} payouts would be made" if seen is None else f"{made:,} payouts are made"
     lines = [f"{what}: {total} {plan.currency} by {plan.provider}"]
+    if seen is None and plan.payouts:
+        lines.append(f"--yes {len(plan.payouts)} --sum {total} makes them")
     if plan.too_small:
         lines.append(f"{plan.too_small:,} users have less than {plan.provider} pays; it stays in their balances")
     fields = {"made": made, "planned": len(plan.payouts), "total": total, "too_small": plan.too_small}

@@ -14,6 +14,8 @@ from redrush.core.identity.user_ids import STEERING, legible, visible
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
+    from redrush.operate.as_seen import Seen
+    from redrush.operate.paying import Books
     from redrush.operate.switching import Holder
 
 DataOption = Annotated[
@@ -21,6 +23,10 @@ DataOption = Annotated[
 ]
 DeployOption = Annotated[
     Path | None, Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
+]
+SumOption = Annotated[
+    str | None,
+    Option("--sum", metavar="AMOUNT", help="With --yes: only if they still come to AMOUNT as well, as it was told."),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 LanguageOption = Annotated[Literal["en", "zh"], Option("--language", help="Language of what is printed.")]
@@ -103,3 +109,22 @@ def holder_of(who: str | None, token: Path | None) -> "Holder":
     from redrush.operate.switching import Holder
 
     return Holder(who_is(who), token)
+
+
+def seen_of(books: "Books", count: int | None, total: str | None) -> "Seen | None":
+    """Return what somebody says to have seen; None: it is only to be told. ConfigError for a sum that is none."""
+    from redrush.control.event import load_campaign
+    from redrush.core.money.currency import parse_amount
+    from redrush.errors import ConfigError
+    from redrush.operate.as_seen import Seen
+
+    if count is None:
+        if total is not None:
+            raise ConfigError("--sum goes with --yes, and says what the things that are counted come to")
+        return None
+    if total is None:
+        return Seen(count)
+    try:
+        return Seen(count, parse_amount(total, load_campaign(books.data_dir).currency))
+    except ValueError as wrong:
+        raise ConfigError(f"--sum: {wrong}") from None

@@ -111,9 +111,16 @@ def test_finance_pays_what_is_left_once(tmp_path: Path) -> None:
             preview = await give()
             assert (preview["planned"], preview["total"], preview["made"]) == (3, "9.00", 0)
             assert not stage.bills()
-            assert (await give("--yes", "--user", "ann"))["made"] == 1
-            assert (await give("--yes"))["made"] == 2
-            assert (await give("--yes"))["planned"] == 0
+            for other, refused in ((("--yes", "2"), 1), (("--yes", "3", "--sum", "9.01"), 1), (("--sum", "9.00"), 2)):
+                code, _, err = await run_command(*order, *other)
+                assert (code, len(err.splitlines())) == (refused, 1), err
+            assert not stage.bills(), "what nobody has seen is not paid"
+            assert (await give("--yes", "1", "--user", "ann"))["made"] == 1
+            rest = await give()
+            assert (await give("--yes", "2", "--sum", rest["total"]))["made"] == 2
+            code, _, err = await run_command(*order, "--yes", "2")
+            assert (code, "there are 0 payouts to be made by now, not 2" in err) == (1, True), err
+            assert (await give())["planned"] == 0
             await until(lambda: len(stage.bills(BillState.DONE)) == 3)
             assert await stage.bank_sums() == {("payout", "done"): (3, 900)}
 
