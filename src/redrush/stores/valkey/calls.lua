@@ -25,6 +25,7 @@ register('enter', enter)
 register('found', found)
 -- A full memory must not keep the recorder from reading and trimming, nor a warden from its work.
 register('touch', touch, {'allow-oom'})
+register('moved', moved, {'allow-oom'})
 register('trim', trim, {'allow-oom'})
 register('fence', fence, {'allow-oom'})
 register('prove', prove, {'allow-oom'})

@@ -192,8 +192,9 @@ local function enter_given(pot, runs)
   return nil
 end
 
--- Does what the record says to these pots; returns nil, or why that cannot be, and how many grants it made.
-local function enter_into(pots, taken, given, record)
+-- Does what the record says to these pots; returns nil, or why that cannot be, and how many grants it made. KEYS as of
+-- `enter`.
+local function enter_into(pots, keys, record)
   local pot, kind, slots, transfer = pots[1], record.kind, record.slots, record.transfer
   if kind == 'granted' then
     local users = cjson.decode(record.users)
@@ -210,12 +211,14 @@ local function enter_into(pots, taken, given, record)
     local _, text = offer_pot(pot)
     return text ~= slots and refuse('ABSENT', slots) or nil, 0
   end
-  local moves = kind == 'taken' and taken or given
+  local moves = keys[kind == 'taken' and 3 or 4]
   if redis.call('HEXISTS', moves, transfer) == 1 then
     return refuse('HELD', transfer), 0
   end
   local refusal = (kind == 'taken' and enter_taken or enter_given)(pot, runs_in(slots))
-  if not refusal then
+  if not refusal and kind == 'taken' then
+    note_taken(keys[1], moves, transfer, slots .. ' ' .. record.pot)
+  elseif not refusal then
     redis.call('HSET', moves, transfer, slots .. ' ' .. record.pot)
   end
   return refusal, 0
@@ -255,7 +258,7 @@ local function enter(keys, args)
     if not pots then
       return refuse('ABSENT', record.pot)
     end
-    local refusal, count = enter_into(pots, keys[3], keys[4], record)
+    local refusal, count = enter_into(pots, keys, record)
     if refusal then
       return refusal
     end

@@ -5,6 +5,8 @@ import importlib.resources
 import re
 from typing import Final, NamedTuple
 
+from redrush.core.rush.campaign import REST_PREFIX
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 
 
@@ -15,6 +17,7 @@ PARTS: Final = ("library", "pots", "claims", "holds", "moves", "entering", "call
 def _library() -> tuple[bytes, str]:
     folder = importlib.resources.files(__package__)
     source = "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in PARTS)
+    source = source.replace("@{rest}", REST_PREFIX)
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     return source.replace("@{digest}", digest).encode(), digest
 
@@ -32,6 +35,7 @@ class Library(NamedTuple):
     noted: bytes
     take: bytes
     give: bytes
+    moved: bytes
     finish: bytes
     offer: bytes
     enter: bytes
@@ -62,6 +66,7 @@ class SetKeys:
         self.log = tag + b"log"
         self.taken = tag + b"taken"
         self.given = tag + b"given"
+        self.moved = tag + b"moved"
         self.notes = tag + b"notes"
         self.news = tag + b"news"
         self.nudge = tag + b"nudge"

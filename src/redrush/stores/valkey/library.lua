@@ -9,9 +9,11 @@
 --                    proven (the run id of the server process in which the log was compared with what others know
 --                    of it), touched, detached (detach.lua), forks ("<epoch> <seq> …": under this epoch the set went on
 --                    with other records after this one, or with none, than it had before), losses and honoured
---                    (proof.py)
+--                    (proof.py); listed (how many of `taken` were looked at for `moved`)
 --   log              stream, ids <seq>-0: what changed, in order; `before` is the fingerprint of all that comes before it
 --   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
+--   moved            hash: of `taken` what joins another pot. What went back from small pots that ended is not in it: that
+--                    is one for each of them, and nobody asks for it (`note_taken`)
 --   pot:<pot>        a big pot, hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1
 --                    are granted and next..stop-1 come next; left and claimed in the whole pot; and only where it is
 --                    not as most are: limit, hold (µs), returned, held, waits, asked, members
@@ -43,6 +45,8 @@ local SCATTERED_MIN = 8  -- single grants of one call that become one record ins
 -- No text in UTF-8 has these bytes, so no user's field is one of these.
 local STATE, BETWEEN = '\255', '\255'  -- the state of a small pot; between user and request
 local COUNT = '\254'  -- before a user: how many grants to named requests they have
+
+local REST = '@{rest}'  -- transfers whose ids begin so take slots out that join no other pot
 
 local function refuse(code, detail)
   return redis.error_reply(code .. ' ' .. detail)

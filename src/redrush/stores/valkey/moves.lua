@@ -92,6 +92,49 @@ local function take_from(pot, count)
   return runs
 end
 
+local function joins_another(transfer)
+  return string.sub(transfer, 1, #REST) ~= REST
+end
+
+-- Notes a transfer that was not noted before. `listed` is how many were noted so: where `taken` has more, the rest is by
+-- functions of a release without `moved`.
+local function note_taken(meta, taken, transfer, value)
+  redis.call('HSET', taken, transfer, value)
+  if joins_another(transfer) then
+    redis.call('HSET', prefix_of(meta) .. 'moved', transfer, value)
+  end
+  redis.call('HINCRBY', meta, 'listed', 1)
+end
+
+-- Brings `moved` up to date. That is a look at two numbers, unless a release without it has taken slots here, before an
+-- upgrade or during it: then all of `taken` is gone through, once. KEYS: meta, taken. ARGV: epoch. Returns 1, or 0
+-- for a user of the server who may not look: one by the rules of such a release.
+local function moved(keys, args)
+  local meta, taken = unpack(keys)
+  local seq, refusal = state_under(meta, args[1])
+  if not seq then
+    return refusal
+  end
+  local count = redis.pcall('HLEN', taken)
+  if type(count) == 'table' then
+    return 0
+  elseif tonumber(redis.call('HGET', meta, 'listed') or 0) == count then
+    return 1
+  end
+  local cursor, key = '0', prefix_of(meta) .. 'moved'
+  repeat
+    local page = redis.call('HSCAN', taken, cursor, 'COUNT', 1000)
+    cursor = page[1]
+    for k = 1, #page[2], 2 do
+      if joins_another(page[2][k]) then
+        redis.call('HSET', key, page[2][k], page[2][k + 1])
+      end
+    end
+  until cursor == '0'
+  redis.call('HSET', meta, 'listed', integer(count))
+  return 1
+end
+
 -- KEYS: meta, log, pot, taken. ARGV: epoch, replicas, pot, count, transfer. Returns seq and the runs as JSON.
 local function take(keys, args)
   local meta, log, key, taken = unpack(keys)
@@ -117,7 +160,7 @@ local function take(keys, args)
   end
   local text = text_of_runs(take_from(pot, tonumber(count)))
   append_move(meta, log, seq + 1, chain, so_far, 'taken', name, text, transfer)
-  redis.call('HSET', taken, transfer, text .. ' ' .. name)
+  note_taken(meta, taken, transfer, text .. ' ' .. name)
   return {seq + 1, text}
 end
 

@@ -360,8 +360,16 @@ class ValkeyStore:
         raise StoreConflict(f"transfer {transfer!r} gave {reply.detail}, it cannot give {slots} to pot {pot!r}")
 
     async def transfers(self) -> Transfers:
-        taken, given, _ = await self._read(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
-        return transfers_of(taken, given)
+        keys = self._keys
+
+        def build(terms: Terms) -> Sequence[Command]:
+            listing = ("FCALL", self._library.moved, 2, keys.meta, keys.taken, terms.epoch)
+            return listing, ("HGETALL", keys.moved), ("HGETALL", keys.given), self._calls.touch(terms)
+
+        is_listed, moved, given, _ = await self._call(build)
+        if not is_listed:
+            moved, given, _ = await self._read(("HGETALL", keys.taken), ("HGETALL", keys.given))
+        return transfers_of(moved, given)
 
     async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         field = field_of(user, request)
