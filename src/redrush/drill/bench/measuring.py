@@ -39,13 +39,21 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         directory.mkdir(parents=True)
         return msgspec.structs.replace(self, scratch=directory)
 
-    def load(self, target: Target, load: Load) -> Run:
-        """Run wrk against the target. Raises ProcessFailed if anything but good answers came back."""
+    def load(self, target: Target, load: Load, *, refused_share_max: float = 0.0) -> Run:
+        """Run wrk against the target. Raises ProcessFailed if anything but good answers came back, beyond this share of
+        refusals: these are not among the run's answers."""
         log = self.scratch / "wrk.log"
         run = run_wrk(self.found.path(Tool.WRK), load, core=self.cores.load, server=target, log=log)
-        if run.summary.errors:
-            raise ProcessFailed(f"{run.summary.errors} of {run.summary.requests} requests failed: {run.summary}")
-        return run
+        summary = run.summary
+        refused, answered = summary.status_errors, summary.requests - summary.status_errors
+        if summary.errors > refused or refused > refused_share_max * summary.requests:
+            raise ProcessFailed(f"{summary.errors} of {summary.requests} requests failed: {summary}")
+        return msgspec.structs.replace(
+            run,
+            rate_per_s=run.rate_per_s * answered / summary.requests,
+            server_cpu_us=run.server_cpu_us * summary.requests / answered,
+            summary=msgspec.structs.replace(summary, requests=answered),
+        )
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ POTS: Final = 100_000
 SLOTS: Final = 10
 DRAINED_MAX_S: Final = 300
 """How long a run may take until nothing is left, however long runs are asked to be."""
+REFUSED_SHARE_MAX: Final = 0.01
+"""Who may be told to come back, and is counted with nobody: in a run this long a disk may stall for a moment."""
 OPENED_AT_ONCE: Final = 10_000
 SEED: Final = 7
 BIG: Final = "one big pot"
@@ -151,7 +153,7 @@ def _rush(setup: Setup, prepared: Prepared, target: Target, what: str) -> tuple[
         tickets=prepared.tickets,
         heads=heads,
     )
-    run = setup.load(target, load)
+    run = setup.load(target, load, refused_share_max=REFUSED_SHARE_MAX)
     if not run.summary.exhausted:
         raise ProcessFailed(f"{what}: something was left after {DRAINED_MAX_S} s")
     return run.summary.requests, run
