@@ -3,17 +3,18 @@
 What its sender does with it, and how it comes to be, is in `redrush.gate.group.counter_routes`.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from redrush.core.rush.group import GroupTerms, packet_id
 from redrush.errors import RedrushError
-from redrush.gate.group.asked import Asked, Parked
+from redrush.gate.group.asked import NO_FIELDS, Asked, Parked
 from redrush.gate.group.telling import Telling
 from redrush.gate.queries import LateAnswers
 from redrush.gate.rush.group import GroupPackets, LivePacket, Woken
 from redrush.http import answers
-from redrush.http.route import Route, RouteFor, Waiter
+from redrush.http.bodies import json_object
+from redrush.http.route import Fixed, Route, RouteFor, Waiter
 from redrush.ports.packets import BookFailed
 from redrush.ports.store import StoreUnavailable
 
@@ -23,6 +24,8 @@ LATE_MAX: Final = 4_096
 AWAY: Final = answers.problem(
     503, "this cannot be found out or written down now; nothing was lost, ask again", "Retry-After: 1\r\n"
 )
+
+_WORD_IS_NO_TEXT: Final = Fixed(answers.problem(400, "word: is text", field="word"))
 
 
 class PacketRoutes:
@@ -46,7 +49,8 @@ class PacketRoutes:
 
     def grab(self, packet: bytes) -> Route | None:
         """Return the route of `POST /v1/packets/{id}/grab`."""
-        return self._of(packet, self._grab)
+        known = packet_id(packet)
+        return None if known is None else _Grab(self, known)
 
     def look(self, packet: bytes) -> Route | None:
         """Return the route of `GET /v1/packets/{id}`."""
@@ -78,14 +82,11 @@ class PacketRoutes:
 
     # -- grabbing
 
-    def _grab(self, waiter: Waiter, user: str, packet: str, fields: Mapping[str, Any]) -> bytes | None:
-        word = fields.get("word")
-        if word is not None and not isinstance(word, str):
-            return answers.problem(400, "word: is text", field="word")
-        group = self._group
-        live = group.live.get(packet)
+    def grab_from(self, waiter: Waiter, user: str, packet: str, word: str | None) -> bytes | None:
+        """Answer a grab of a packet, now or later (None)."""
+        live = self._group.live.get(packet)
         if live is None:
-            group.wake_for(packet, _Grabbing(self, waiter, user, word))
+            self._group.wake_for(packet, _Grabbing(self, waiter, user, word))
             return None
         return self.grab_what_woke(waiter, user, live, word)
 
@@ -107,6 +108,28 @@ class PacketRoutes:
         if not group.is_known(live):
             await group.look(live)
         return group.grab(live, waiter, user, word, may=may) or b""
+
+
+class _Grab:
+    """The route of a grab of one packet. One is made for each request, so it is no more than it has to be."""
+
+    __slots__ = ("_packet", "_routes", "_word")
+
+    def __init__(self, routes: PacketRoutes, packet: str, word: str | None = None) -> None:
+        self._routes = routes
+        self._packet = packet
+        self._word = word
+
+    def reads(self, body: bytes) -> Route:
+        """Return the route for this body, which the site has found to be a JSON object, or empty."""
+        word = None if body in (b"", b"{}") else (json_object(body) or NO_FIELDS).get("word")
+        if word is None:
+            return self
+        return _Grab(self._routes, self._packet, word) if isinstance(word, str) else _WORD_IS_NO_TEXT
+
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+        """Answer it."""
+        return self._routes.grab_from(waiter, user, self._packet, self._word)
 
 
 class _Grabbing:
