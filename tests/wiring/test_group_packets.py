@@ -22,8 +22,10 @@ from redrush.operate.campaigns import change_campaign
 from redrush.operate.data_dir_reports import export_grants
 from redrush.operate.switching import Holder
 from redrush.ports.packets import Booked, Packet, Stage
+from redrush.ports.store import StoreUnavailable
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.stores.sqlite.store import SqliteStore
 from redrush.wiring.readings import gate_figures
 from tests.patience import PATIENCE_S, OwnTime
 from tests.raw_files import bytes_in
@@ -73,6 +75,29 @@ def export_data_dir_text(directory: Path) -> str:
     out = io.StringIO()
     export_grants(DataDir(directory), "csv", out)
     return out.getvalue()
+
+
+async def test_a_packet_that_is_paid_and_not_open_yet_is_never_said_not_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the set is away")
+
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        with monkeypatch.context() as outage:
+            outage.setattr(SqliteStore, "open", away)
+            packet = await people.create("ann")
+            async with asyncio.timeout(PATIENCE_S):
+                while await people.balance("ann") != "90.00":
+                    await asyncio.sleep(0.01)
+            assert (await people.grab("bob", packet)).status == 503
+            assert (await people.ask("bob", "GET", f"/packets/{packet}")).status == 503
+            assert (await people.ask("bob", "GET", f"/packets/{'0' * 32}")).status == 404
+            assert (await people.look("ann", packet))["state"] == "unpaid"
+            assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).status == 409
+        await people.until("ann", packet, "open")
+        assert (await people.grab("bob", packet)).outcome == "granted"
 
 
 async def test_a_packet_is_empty_once_all_have_a_share_and_equal_ones_know_no_luck(tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ class NotedStore(Store, Protocol):
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         """Return what each of these pots was opened with and how much of it is left; None: it was never opened."""
 
+    async def lacks_nothing(self) -> bool:
+        """Whether a pot that `noted` did not find just before was never opened, nor is about to be by somebody who was
+        told that it was paid for. Not so while whoever opens pots may not have found the set again, and while a set
+        that went on without its last records may lack some that nobody knows of."""
+
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
         """Return everybody who has a durable grant of the pot, those to requests that have a name left out. In a pot
         that is watched they are known from then on.

@@ -17,11 +17,19 @@ import msgspec
 from redrush.core.rush.group import Packet
 from redrush.errors import RedrushError
 
-__all__ = ["BookFailed", "Booked", "Packet", "PacketBook", "Stage"]
+__all__ = ["BookFailed", "Booked", "Packet", "PacketBook", "PerhapsPaid", "Stage"]
 
 
 class BookFailed(RedrushError):
     """The book's storage failed (disk full, I/O error), or is away. It may be tried again."""
+
+
+class PerhapsPaid(BookFailed):
+    """A packet that is not there to be grabbed, and that may be paid all the same: its set was away when it was to be
+    opened, or has lost it. Whoever asks is told to come back, never that there is none such."""
+
+    def __init__(self, packet: str) -> None:
+        super().__init__(f"packet {packet} is not open, and may be paid: whoever opens it may not have got to it yet")
 
 
 class Stage(IntEnum):

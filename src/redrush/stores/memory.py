@@ -100,6 +100,10 @@ class MemoryStore:
         self._check_open()
         return self._pots.noted(pots)
 
+    async def lacks_nothing(self) -> bool:
+        self._check_open()
+        return True
+
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
         self._check_open()
         return self._pots.known(pot)

@@ -4,6 +4,7 @@ Served where the counter is: by the process that has the book of packets and the
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from redrush.core.identity.tickets import KeyRing
@@ -12,6 +13,7 @@ from redrush.dependency import Unanswered
 from redrush.gate.device import NO_WAY, device_of
 from redrush.gate.group.asked import Asked
 from redrush.gate.group.counter import Counter, NotPaid, Unpaid
+from redrush.gate.group.finding import may_be_paid
 from redrush.gate.group.routes import PacketRoutes
 from redrush.gate.group.telling import Telling
 from redrush.gate.group.wishes import Wishes
@@ -19,7 +21,7 @@ from redrush.gate.rush.group import GroupPackets
 from redrush.http import answers
 from redrush.http.route import Route, RouteFor, Waiter
 from redrush.ports.bill_book import BillState, KeptBill
-from redrush.ports.packets import Booked, Stage
+from redrush.ports.packets import Booked, PerhapsPaid, Stage
 from redrush.ports.provider import Device
 
 LISTED_MAX: Final = 200
@@ -157,15 +159,24 @@ class CounterRoutes(PacketRoutes):
     # -- telling
 
     async def _look(self, user: str, packet: str) -> bytes:
-        if (told := await self.told(user, packet)) is not None:
-            return told
-        booked = await self._counter.find(packet)
-        if booked is None or booked.packet.sender != user:
-            return answers.NOT_FOUND  # others are told of what is paid alone
-        return self._answer(self._told_of_unpaid(booked))
+        try:
+            if (told := await self.told(user, packet)) is not None:
+                return told
+        except PerhapsPaid:
+            if (booked := await self._counter.find(packet)) is None:
+                raise  # shared by a winner, perhaps: the book hears of that later
+        else:
+            booked = await self._counter.find(packet)
+        if booked is not None and booked.packet.sender == user:
+            return self._answer(self._told_of_unpaid(booked))
+        if booked is not None and may_be_paid(booked):
+            raise PerhapsPaid(packet)
+        return answers.NOT_FOUND  # others are told of what is paid alone
 
     async def _told_of(self, user: str, booked: Booked) -> dict[str, Any]:
-        live = await self.looked_at(booked.packet.id)
+        live = None
+        with suppress(PerhapsPaid):
+            live = await self.looked_at(booked.packet.id)
         return self._told_of_unpaid(booked) if live is None else self.telling.of_live(user, live)
 
     def _told_of_unpaid(self, booked: Booked) -> dict[str, Any]:
@@ -204,7 +215,9 @@ class CounterRoutes(PacketRoutes):
         booked = await self._counter.find(packet)
         if booked is None or booked.packet.sender != user:
             return answers.NOT_FOUND
-        live = await self._group.wake(packet)
+        live = None
+        with suppress(PerhapsPaid):
+            live = await self._group.wake(packet)
         if live is None:
             cancelled = await self._counter.cancel(booked.packet)
             if not cancelled:

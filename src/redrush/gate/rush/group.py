@@ -132,8 +132,8 @@ class LivePacket(AskedPot):
 
 
 Find = Callable[[PacketHome, Sequence[str]], Awaitable[Sequence[Found | BookFailed | None]]]
-"""Finds packets of a home by their ids; None: there is none such, or it is not paid; BookFailed: it cannot be read.
-Raises BookFailed and what stores raise."""
+"""Finds packets of a home by their ids; None: there is none such, or it is not paid; BookFailed: it cannot be read, or
+may be paid (PerhapsPaid). Raises BookFailed and what stores raise."""
 
 Woken = LivePacket | BookFailed | None
 """A packet that was to be woken; None: there is none such, or it is not paid; BookFailed: it cannot be read."""

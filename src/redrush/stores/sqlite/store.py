@@ -216,6 +216,10 @@ class SqliteStore:
         await self._writer.settled()
         return noted
 
+    async def lacks_nothing(self) -> bool:
+        self._writer.check()
+        return True
+
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
         self._writer.check()
         granted = dict(self._pots.known(pot))

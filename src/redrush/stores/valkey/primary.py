@@ -80,6 +80,8 @@ class Primary:
         self._library = library
         self._attached: Attached | None = None
         self._why = StoreUnavailable("not connected yet")
+        self._attached_s = 0.0
+        """When it was attached to what is attached now, by the loop's clock."""
         self._epoch_known = 0
         self.history: History | None = None
         """The history of the set, as of the last primary that was attached."""
@@ -136,6 +138,11 @@ class Primary:
             raise self._unavailable()
         return attached
 
+    def attached_for_s(self) -> float:
+        """Return how long the primary has been attached, under the terms of now. Raises StoreUnavailable if none is."""
+        self.attached()
+        return asyncio.get_running_loop().time() - self._attached_s
+
     async def other_than(self, old: Attached | None, until_s: float) -> None:
         """Wait until something else is attached, at most until this instant of the loop's clock."""
         while self._attached is old or self._attached is None:
@@ -184,6 +191,7 @@ class Primary:
 
     def _attach(self, attached: Attached) -> None:
         self._attached = attached
+        self._attached_s = asyncio.get_running_loop().time()
         # A reply that has come under another history was taken up by its caller before the next reply, on which this
         # rests, was read: nobody remembers it from now on.
         if self.history is not None and self.history != attached.history:

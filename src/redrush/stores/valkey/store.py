@@ -85,6 +85,10 @@ CLAIMS_MAX: Final = 16_384
 OPENED_MAX: Final = 256
 """Pots opened in one call, some milliseconds of the server's time."""
 
+SETTLED_S: Final = 5.0
+"""How long after it was found anew a set may lack what was to be opened in it meanwhile: whoever opens it finds the set
+within PAUSE_LONG_S and tries again twice a second, and reopens what a set that was made anew has lost."""
+
 CLAIMED_ONE_BY_ONE: Final = 4
 """How long the library's answer is then; see `claim_each` there."""
 
@@ -406,6 +410,12 @@ class ValkeyStore:
             self._saw_seq(seq)
             noted += noted_of(states, notes)
         return noted
+
+    async def lacks_nothing(self) -> bool:
+        if self._primary.attached_for_s() < SETTLED_S:
+            return False
+        _, _, lost, honoured, is_unsure, written_off = await self.log_end()
+        return not is_unsure and lost <= honoured + written_off
 
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
         if (state := await self.state(pot)).claimed_ever > GRANTED_MAX:
