@@ -33,6 +33,7 @@ from redrush.processes.loopback import HOST
 from redrush.processes.names import ProcessName, process_name
 from redrush.processes.postgres_server import PostgresServer
 from redrush.processes.valkey_server import find_program
+from redrush.records.postgres.greeting import refuse_newer
 from redrush.stack import role_children
 from redrush.stack.hosted_parts import PartOfSet, parts_of_sets
 from redrush.stack.options import (
@@ -174,7 +175,8 @@ class _Stack:
 
 
 async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan, campaign_id: str) -> list[StackSet]:
-    """Start the database and the servers of all sets; return these when they are ready for roles."""
+    """Start the database and the servers of all sets; return these when they are ready for roles. ConfigError if the
+    database was used by a newer redrush: nothing in the directory is changed then."""
     stack.logs.mkdir(mode=0o700, exist_ok=True)
     make_private([*stack.logs.iterdir(), *(stack.control.rglob("*") if stack.control.is_dir() else ())])
     database = PostgresServer(stack.postgres, plan.postgres)
@@ -197,6 +199,7 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
     ]
     servers = [child for spec in sets for child in spec.children()]
     await supervisor.start([role_children.postgres(database), *servers])
+    await asyncio.to_thread(refuse_newer, database.dsn())  # a role would ask again and again, for ever
     await asyncio.gather(*(_begin(spec) for spec in sets))
     return sets
 

@@ -9,7 +9,7 @@ from redrush.core.nobody import ignore
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
 from redrush.records.postgres.link import ANSWER_MAX_S, Link, name_of
-from redrush.records.postgres.migrations import Tell, migrate
+from redrush.records.postgres.migrations import Tell, check_known, migrate
 from redrush.sqlfiles import load_statements
 
 ABANDONED_S: Final = 30
@@ -27,6 +27,17 @@ PACKAGE: Final = "redrush.records.postgres"
 
 Greet = Callable[[psycopg.Connection[Any]], object]
 """What else is said to a new connection."""
+
+
+def refuse_newer(dsn: str) -> None:
+    """Raise ConfigError if the records and books there are of a version that this redrush does not know, RecordsFailed
+    if that cannot be found out. Nothing is changed."""
+    link = Link(dsn, lambda connection: check_known(connection, name_of(dsn)))
+    try:
+        with link.transaction():
+            pass  # to connect is to be greeted
+    finally:
+        link.close()
 
 
 def writing(dsn: str, answer_max_s: float = ANSWER_MAX_S, tell: Tell = ignore, also: Greet = ignore) -> Link:

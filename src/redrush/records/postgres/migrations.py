@@ -47,13 +47,26 @@ def migrate(
         connection.execute(sql["lock_migrations"])
         connection.execute(sql["say_recorder"])
         version = _version(connection, sql)
-        if version > len(scripts):
-            raise ConfigError(f"{name} has records of version {version}, this redrush knows {len(scripts)}: update it")
+        _check_known(version, name)
         if not _asks(connection, sql["version_table_exists"]):
             connection.execute(sql["create_version_table"])
         for number in range(version, target):
             connection.execute(scripts[number].encode())
             connection.execute(sql["record_version"], {"version": number + 1})
+
+
+def check_known(connection: psycopg.Connection[Any], name: str) -> None:
+    """Raise ConfigError if the database is newer than this redrush knows. Changes nothing."""
+    _check_known(_version(connection, load_statements(__package__, "queries.sql")), name)
+
+
+def _check_known(version: int, name: str) -> None:
+    newest = len(migrations())
+    if version > newest:
+        raise ConfigError(
+            f"{name} has records of version {version}, this redrush knows {newest}: use the redrush that wrote them, "
+            "or a newer one"
+        )
 
 
 @contextmanager
