@@ -2,10 +2,11 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from redrush.control.data_dir import DataDir
 from redrush.operate.stopping import NoServer, stop_server
+from redrush.processes.detached import ROOM_BYTES
 from redrush.processes.loopback import free_port
 from redrush.stores.sqlite.lock import JournalLock, holder
 
@@ -57,6 +59,8 @@ def test_a_detached_server_serves_until_it_is_stopped(campaign: Path) -> None:
         assert told, began.stderr
         gate, control, pid = told.groups()
         assert (_status(gate, "/v1/policy"), _status(control, "/livez")) == (200, 200)
+        log = (campaign / "my event/serve.log").stat()
+        assert log.st_blocks * 512 >= ROOM_BYTES > log.st_size, "a disk that is full later has room for the last words"
         again = _redrush(campaign, *serve)
         assert (again.returncode, again.stdout) == (2, "")
         assert again.stderr == f"redrush: my event/journal.db is written by process {pid}; stop that one first\n"
@@ -89,6 +93,33 @@ def test_what_a_start_warns_of_and_every_line_of_a_refusal_reach_who_has_detache
     assert said.startswith("redrush: event: campaign ")
     assert differences == ['  round "r21", total: sealed 8800.00, in the file 4400.00']
     assert "--keys-from event" in helps
+
+
+def test_a_start_that_fails_leaves_nothing_and_where_there_was_something_its_end_is_told(campaign: Path) -> None:
+    (campaign / "kept").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for data in ("d", "kept"):
+            began = _redrush(campaign, "serve", "event.toml", "--data", data, "--port", port, "--detach")
+            assert (began.returncode, began.stdout) == (2, "")
+            why = f"cannot listen on 127.0.0.1 port {port}: Address already in use; end what listens there, or choose"
+            assert why in began.stderr
+    assert not (campaign / "d").exists()
+    nothing = _redrush(campaign, "stop", "--data", "kept")
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("redrush: kept: no server runs here; ")
+    assert f"; the last one ended, by kept/serve.log, with: {why}" in nothing.stderr
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+@pytest.mark.parametrize("command", [("serve", "event.toml"), ("stack", "up", "event.toml")])
+@pytest.mark.parametrize("below", ["", "/d"])
+def test_a_file_is_no_directory_for_the_data(
+    campaign: Path, command: Sequence[str], detach: Sequence[str], below: str
+) -> None:
+    began = _redrush(campaign, *command, "--data", f"./event.toml{below}", "--port", 0, *detach)
+    assert (began.returncode, began.stdout) == (2, "")
+    assert began.stderr == "redrush: event.toml: is a file; give the name of a directory for data\n"
 
 
 def test_whoever_only_reads_the_journal_is_not_stopped(tmp_path: Path) -> None:

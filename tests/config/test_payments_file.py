@@ -33,6 +33,7 @@ public_keys = { alipay = { file = "alipay.crt" } }
 notify = "https://pay.example/notices/alipay"
 """
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MAIL = '[[notifier]]\nname = "m"\nkind = "smtp"\nserver = "smtp.example:587"\nfrom = "a@example.com"\n'
 PROVIDER = '[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:1"\n'
 
 
@@ -95,7 +96,9 @@ def test_a_file_that_cannot_be_named_so_is_told(tmp_path: Path) -> None:
         (PROVIDER + "secret = {}\n", "say where it is"),
         (PROVIDER + 'secret = { credential = "../x" }\n', '"../x" is no name of a credential'),
         ('[notices]\nlisten = "9105"\n' + PROVIDER, "is no address"),
-        (PROVIDER + 'password = "x"\n', 'unknown key "password"'),
+        (PROVIDER + 'password = "x"\n', 'unknown key "password"; it belongs to [[notifier]]'),
+        (MAIL + 'contacts = { to = "{user}@example.com" }\n', "contacts: is a table; here a text in quotes is"),
+        (MAIL, 'contacts: is missing: say to whom mail goes, by a file, contacts = "contacts.csv", or, in its'),
     ],
 )
 def test_what_a_payments_file_cannot_mean_is_told_with_its_line(tmp_path: Path, text: str, says: str) -> None:

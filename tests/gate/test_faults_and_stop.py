@@ -202,7 +202,6 @@ async def test_a_fault_in_one_tick_does_not_end_the_ticking() -> None:
 
 async def test_a_taken_port_is_a_mistake_of_configuration() -> None:
     async with running_gate() as gate:
-        with pytest.raises(
-            ConfigError, match=rf"cannot listen on 127\.0\.0\.1 port {gate.port}: Address already in use$"
-        ):
+        taken = rf"cannot listen on 127\.0\.0\.1 port {gate.port}: Address already in use"
+        with pytest.raises(ConfigError, match=f"{taken}; end what listens there, or choose another port$"):
             await gate.server.listen(gate.site, "127.0.0.1", gate.port)

@@ -3,9 +3,12 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from redrush.cli.declaring import Group, Option
+
+LOG: Final = "serve.log"
+"""What a server in the background writes to, in its data directory."""
 
 
 def add_to(app: Group) -> None:
@@ -18,12 +21,12 @@ def serve_detached(data: Path, console_port: int | None) -> None:
     ready. The first password of a console is told here: what the server writes is kept in its log."""
     from redrush.cli.console import control_port_beside, tell_first_admin
     from redrush.control.data_dir import DataDir
-    from redrush.processes.detached import start_detached
+    from redrush.processes.detached import directory_for, start_detached
 
     control_port_beside(console_port, None)
-    DataDir(data).create()
-    tell_first_admin(DataDir(data), console_port)
-    told = start_detached(without_detach(), data / "serve.log")
+    with directory_for(data / LOG, DataDir(data).create):
+        tell_first_admin(DataDir(data), console_port)
+        told = start_detached(without_detach(), data / LOG)
     announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
 
 
@@ -51,6 +54,11 @@ def stop(
 
         down(data)
         return
-    from redrush.operate.stopping import stop_server
+    from redrush.operate.stopping import NoServer, stop_server
+    from redrush.processes.detached import how_it_ended
 
-    sys.stdout.write(f"process {stop_server(DataDir(data))} has ended\n")
+    try:
+        pid = stop_server(DataDir(data))
+    except NoServer as nothing:
+        raise NoServer(f"{nothing}{how_it_ended(data / LOG)}") from nothing
+    sys.stdout.write(f"process {pid} has ended\n")

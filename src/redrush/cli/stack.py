@@ -55,7 +55,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         stack.event.create()
         tell_first_admin(stack.event, console_port)  # what the stack writes is kept in its log
         stack.logs.mkdir(mode=0o700, exist_ok=True)
-        told = start_detached(without_detach(), stack.logs / "stack.log")
+        told = start_detached(without_detach(), stack.log)
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         _fail_if_withheld(withheld_at_start(stack))
         return

@@ -181,5 +181,6 @@ def _check_keys(where: str, table: NotifierTable) -> None:
     if table.kind == "smtp" and not {"to", "contacts"} & written:
         raise Wrong(
             f"{where}.contacts",
-            'is missing: say to whom mail goes, by a file or by a pattern like to = "{user}@example.com"',
+            'is missing: say to whom mail goes, by a file, contacts = "contacts.csv", or, in its place, by a pattern, '
+            'to = "{user}@example.com"',
         )

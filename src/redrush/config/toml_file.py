@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from redrush.config.toml_hints import meant
+from redrush.config.toml_hints import meant, type_meant
+from redrush.config.toml_shapes import homes_of
 from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
 from redrush.core.money.feasibility import ImpossibleSplit
 from redrush.errors import ConfigError
@@ -142,7 +143,9 @@ def parse(
         sentence, _, position = str(fault).partition(" - at `")
         path = position.rstrip("`").removeprefix("$.")
         found = _value_at(tables, path)
-        raise ConfigError(_located(text, name, path, _plain(sentence, path, listed, found))) from None
+        unknown = _UNKNOWN.fullmatch(sentence)
+        homes = [] if unknown is None else homes_of(unknown[1], shape, path)
+        raise ConfigError(_located(text, name, path, _plain(sentence, path, listed, found, homes))) from None
     except Wrong as fault:
         raise ConfigError(_located(text, name, fault.path, str(fault))) from None
 
@@ -204,8 +207,9 @@ def _quoted(key: str, number: float) -> str:
     return f'"{number}"' if key in _NAMES else f'"{number:g}s"'
 
 
-def _plain(sentence: str, path: str, listed: Mapping[str, Sequence[str]], value: Any) -> str:
-    """Say what msgspec found at `path`, where `value` stands, in the words of the file."""
+def _plain(sentence: str, path: str, listed: Mapping[str, Sequence[str]], value: Any, homes: Sequence[str]) -> str:
+    """Say what msgspec found at `path`, where `value` stands, in the words of the file; `homes` are the tables that
+    have the key which this one has not."""
     key = path.rpartition(".")[2]
     if (found := _TYPE.fullmatch(sentence)) and not isinstance(value, bool):
         expected = found[1].split(" | ")
@@ -213,7 +217,13 @@ def _plain(sentence: str, path: str, listed: Mapping[str, Sequence[str]], value:
             return f"is a number; here a text in quotes is expected: {key} = {_quoted(key, value)}"
         if isinstance(value, str) and {"int", "float"}.intersection(expected):
             return f'"{value}" is text; here a number is expected, without quotes'
+        if expected == ["array"] and isinstance(value, dict) and path == key:
+            return f"is one table, and there may be several: write [[{key}]]"
+    if found and (told := type_meant(value, found[1].split(" | "))) is not None:
+        return f"is {told[0]}; here {told[1]} is expected"
     if found := _UNKNOWN.fullmatch(sentence):
+        if homes:
+            return f'unknown key "{found[1]}"; it belongs to {" or ".join(homes)}'
         return f'unknown key "{found[1]}"'
     if found := _MISSING.fullmatch(sentence):
         return f'the key "{found[1]}" is missing'
@@ -226,7 +236,7 @@ def _plain(sentence: str, path: str, listed: Mapping[str, Sequence[str]], value:
 def _located(text: str, name: str, path: str, sentence: str) -> str:
     """Put file, line and key before the sentence. `path` is like "round[1].total"."""
     key = path
-    if unknown := re.fullmatch(r'unknown key "(.+)"', sentence):
+    if unknown := re.fullmatch(r'unknown key "(.+?)"(?:; it belongs to .+)?', sentence):
         key = f"{path}.{unknown[1]}".lstrip(".")
     lines: dict[str, int] = {}
     for found, number in _lines_of_keys(text):

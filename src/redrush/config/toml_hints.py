@@ -5,7 +5,8 @@
 
 import re
 import tomllib
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
 INSTANT_FORM: Final = "2027-02-06T20:00:00+08:00 (no quotes)"
@@ -70,6 +71,36 @@ def instant_meant(text: str, *, or_now: bool, quoted: bool = False) -> str:
     bare = " (no quotes)" if quoted else ""
     yours = "" if found["offset"] else ", with the offset of your clocks"
     return f"{day.isoformat()}T{time}{offset}{bare}{yours}"
+
+
+_WORDS: Final = {
+    "str": "a text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+"""What is expected, by how msgspec calls it."""
+
+_FOUND: Final[Mapping[type, str]] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number with a fraction",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+    **dict.fromkeys((datetime, date, time), "an instant"),
+}
+"""What a value is that TOML can have."""
+
+
+def type_meant(value: object, expected: Sequence[str]) -> tuple[str, str] | None:
+    """Return what a value is that has another type than these, and what is expected, in words for people; None if
+    nobody knows."""
+    wanted = [_WORDS[one] for one in expected if one in _WORDS]
+    found = _FOUND.get(type(value))
+    return None if found is None or not wanted else (found, " or ".join(wanted))
 
 
 def _can_be_read(value: str) -> bool:

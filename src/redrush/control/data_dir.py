@@ -282,8 +282,14 @@ class DataDir(msgspec.Struct, frozen=True):
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private([self.root, *(path for path in self.root.iterdir() if _is_ours(path.name))])
+        except (FileExistsError, NotADirectoryError) as fault:
+            raise ConfigError(f"{self._no_directory()}: is a file; give the name of a directory for data") from fault
         except OSError as fault:
             raise ConfigError(f"{self.root}: cannot be created, or made its owner's alone: {fault.strerror}") from fault
+
+    def _no_directory(self) -> Path:
+        """Return what is no directory of those that the path goes through."""
+        return next((one for one in reversed(self.root.parents) if one.exists() and not one.is_dir()), self.root)
 
     def require(self) -> None:
         """Raise ConfigError unless a campaign has been sealed here."""

@@ -1,5 +1,6 @@
 """Ports that are taken before anybody is served: what else a start needs can fail while nothing has happened yet."""
 
+import errno
 import os
 import resource
 import socket
@@ -17,6 +18,15 @@ part of the files that may be open, which is kept free for them."""
 SOCKET_BUFFER_BYTES = 65_536
 """What the kernel keeps of one connection, in each direction (Linux allows twice the figure). By itself it would grow
 to megabytes for every client that sends without reading; an answer has a few hundred bytes."""
+
+
+_NO_ADDRESS: Final = "; give an address that this machine has, such as 127.0.0.1"
+_MENDS: Final = {
+    errno.EADDRINUSE: "; end what listens there, or choose another port",
+    errno.EACCES: "; this user may not take a port so low: choose another one",
+    errno.EADDRNOTAVAIL: _NO_ADDRESS,
+}
+"""What to do about it, where that is known."""
 
 
 def backlog() -> int:
@@ -64,8 +74,10 @@ class Reserved:
                 listening.listen(backlog())
         except OSError as fault:
             taken.close()
-            reason = fault.strerror if isinstance(fault, socket.gaierror) else os.strerror(fault.errno or 0)
-            raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from fault
+            known = not isinstance(fault, socket.gaierror)
+            reason = os.strerror(fault.errno or 0) if known else fault.strerror
+            mends = _MENDS.get(fault.errno or 0, "") if known else _NO_ADDRESS
+            raise ConfigError(f"cannot listen on {host} port {port}: {reason}{mends}") from fault
         return taken
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.control.sole_holder import hold_alone
 from redrush.errors import ConfigError, RedrushError
+from redrush.processes.detached import how_it_ended
 from redrush.processes.names import ProcessName
 
 
@@ -80,6 +81,11 @@ class StackDir(msgspec.Struct, frozen=True):
     def logs(self) -> Path:
         """The directory of the logs."""
         return self.root / "logs"
+
+    @property
+    def log(self) -> Path:
+        """The log of the stack itself, where it runs in the background."""
+        return self.logs / "stack.log"
 
     @property
     def processes(self) -> Path:
@@ -148,7 +154,8 @@ def running_state(stack: StackDir) -> StackState:
     """Return who runs. NotRunning if nothing does."""
     state = read_state(stack)
     if state is None or not state.supervisor.alive:
-        raise NotRunning(f"{stack.root}: no stack runs here; `redrush stack up FILE --data {stack.root}` starts one")
+        starts = f"`redrush stack up FILE --data {stack.root}` starts one"
+        raise NotRunning(f"{stack.root}: no stack runs here; {starts}{how_it_ended(stack.log)}")
     return state
 
 
