@@ -14,6 +14,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.draw import DrawTerms, Prize, PrizeKind
 from redrush.errors import ConfigError
 from redrush.operate.paying import Books
+from redrush.operate.reports import made_of_log
 from redrush.operate.yearly import export_year
 from redrush.ports.bill_book import BillState, Change, NewBill
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -108,6 +109,4 @@ async def _campaign(directory: Path) -> Campaign:
 
 
 def _this_year(directory: Path) -> int:
-    from redrush.operate.data_dir_reports import exported_grants  # noqa: PLC0415 - only here
-
-    return int(next(iter(exported_grants(DataDir(directory)))).granted_at[:4])
+    return made_of_log(Books(DataDir(directory), None), lambda log: int(next(log.grants()).granted_at[:4]))

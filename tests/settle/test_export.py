@@ -8,7 +8,7 @@ import pytest
 
 from redrush.core.money.ledger import LedgerFault
 from redrush.core.rush.campaign import Slots
-from redrush.core.rush.holding import Holds, Part, SlotTable
+from redrush.core.rush.holding import Holds, Part, SlotTable, no_pots
 from redrush.ports.store import Claim, PotTerms, Scattered, claims_of
 from redrush.settle.export import Format, grants, write_grants
 from redrush.stores.memory import MemoryStore
@@ -40,7 +40,7 @@ def test_every_grant_is_a_line(file_format: Format) -> None:
         store = MemoryStore()
         await fill(store)
         out = io.StringIO(newline="")
-        write_grants(await store.log(0, 100), CAMPAIGN, AMOUNTS, file_format, out)
+        write_grants(await store.log(0, 100), CAMPAIGN, AMOUNTS, file_format, out, no_pots)
         return out.getvalue()
 
     text = asyncio.run(export())
@@ -89,10 +89,14 @@ def test_a_journal_is_exported_while_its_server_writes_it(tmp_path: Path) -> Non
         store = await SqliteStore.open_path(tmp_path / "journal.db")
         await fill(store)
         with LogReader(tmp_path / "journal.db") as reader:
-            assert [grant.user for grant in grants(reader.records(), CAMPAIGN, AMOUNTS)] == ["张三", 'a,"b"', "张三"]
+            assert [grant.user for grant in grants(reader.records(), CAMPAIGN, AMOUNTS, no_pots)] == [
+                "张三",
+                'a,"b"',
+                "张三",
+            ]
         await rush(store, CAMPAIGN.rounds[1], users=1)
         with LogReader(tmp_path / "journal.db") as reader:
-            assert len(list(grants(reader.records(), CAMPAIGN, AMOUNTS))) == 4
+            assert len(list(grants(reader.records(), CAMPAIGN, AMOUNTS, no_pots))) == 4
         await store.close()
 
     asyncio.run(scenario())
@@ -103,7 +107,7 @@ def test_a_grant_without_an_amount_is_a_fault() -> None:
         store = MemoryStore()
         await fill(store)
         with pytest.raises(LedgerFault, match="outside"):
-            list(grants(await store.log(0, 100), CAMPAIGN, AMOUNTS[:3]))
+            list(grants(await store.log(0, 100), CAMPAIGN, AMOUNTS[:3], no_pots))
 
     asyncio.run(scenario())
 
@@ -132,7 +136,7 @@ def test_a_spreadsheet_keeps_ids_as_text_and_runs_nothing() -> None:
         await open_pots(store, campaign)
         await store.claim(claims_of("r1", [*odd, *plain]), OPENS_US)
         out = io.StringIO(newline="")
-        write_grants(await store.log(0, 100), campaign, amounts, file_format, out)
+        write_grants(await store.log(0, 100), campaign, amounts, file_format, out, no_pots)
         return out.getvalue()
 
     text = asyncio.run(export("spreadsheet"))

@@ -6,7 +6,7 @@ from redrush.core.identity.receipts import Receipt, verify_receipt
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.ledger import LedgerFault
 from redrush.core.rush.campaign import Slots
-from redrush.core.rush.holding import Holds, Part, SlotTable
+from redrush.core.rush.holding import Holds, Part, SlotTable, no_pots
 from redrush.ports.store import Claim, LogRecord, PotTerms, claims_of
 from redrush.settle.finding import find_user
 from redrush.stores.memory import MemoryStore
@@ -29,7 +29,7 @@ def log() -> list[LogRecord]:
 
 
 def test_all_that_a_user_won_is_found_with_receipts_that_verify(log: list[LogRecord]) -> None:
-    found = find_user(log, "alice", CAMPAIGN, AMOUNTS, KEYS)
+    found = find_user(log, "alice", CAMPAIGN, AMOUNTS, KEYS, no_pots)
     assert [(grant.round, grant.slot, grant.amount) for grant in found.grants] == [("r1", 1, "0.02"), ("r2", 4, "0.05")]
     for grant in found.grants:
         receipt = verify_receipt(KEYS, grant.receipt)
@@ -40,7 +40,7 @@ def test_all_that_a_user_won_is_found_with_receipts_that_verify(log: list[LogRec
 
 @pytest.mark.parametrize("asked", ["carol", " Carol", "Ｃarol"])
 def test_an_id_that_only_looks_the_same_has_nothing_and_the_other_is_named(log: list[LogRecord], asked: str) -> None:
-    found = find_user(log, asked, CAMPAIGN, AMOUNTS, KEYS)
+    found = find_user(log, asked, CAMPAIGN, AMOUNTS, KEYS, no_pots)
     assert (found.grants, found.similar, found.of) == ((), ("Carol",), 4)
     assert found.lines()[1].startswith('"Carol" has one')
 
@@ -67,8 +67,10 @@ def test_what_holds_no_money_is_told_and_stated_as_what_it_is() -> None:
     ]
     assert found.lines()[3].startswith("alice won item:A-1 in round seats at ")
     with pytest.raises(LedgerFault, match="seats"):
-        find_user(log, "alice", CAMPAIGN, slots, KEYS)
+        find_user(log, "alice", CAMPAIGN, slots, KEYS, no_pots)
 
 
 def test_nobody_is_named_for_a_user_who_has_nothing(log: list[LogRecord]) -> None:
-    assert find_user(log, "dave", CAMPAIGN, AMOUNTS, KEYS).lines() == ["dave has none of the 4 grants that were made"]
+    assert find_user(log, "dave", CAMPAIGN, AMOUNTS, KEYS, no_pots).lines() == [
+        "dave has none of the 4 grants that were made"
+    ]

@@ -11,6 +11,7 @@ import pytest
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.rush.holding import no_pots
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Claim, Claimed, Confirmed, Grant, Held, LogRecord, PotTerms
 from redrush.records.sqlite import SqliteRecords
@@ -118,7 +119,7 @@ def test_what_is_exported_is_permanent(data_dir: Path) -> None:
         return records
 
     out = StringIO()
-    write_grants(asyncio.run(log()), CAMPAIGN, AMOUNTS, "csv", out)
+    write_grants(asyncio.run(log()), CAMPAIGN, AMOUNTS, "csv", out, no_pots)
     rows = [line.split(",")[1:4] for line in out.getvalue().splitlines()[1:]]
     assert rows == [["r2", "6", "zoe"], ["r2", "7", "yan"], ["r1", "0", "ann"]]
 
@@ -138,10 +139,10 @@ def test_what_was_confirmed_was_granted_when_it_was_held(data_dir: Path) -> None
     records, held_us = asyncio.run(log())
     (confirmed,) = (record for record in records if isinstance(record, Confirmed))
     assert held_us < confirmed.at_us
-    (found,) = find_user(records, "ann", CAMPAIGN, AMOUNTS, KEYS).grants
+    (found,) = find_user(records, "ann", CAMPAIGN, AMOUNTS, KEYS, no_pots).grants
     receipt = ReceiptSigner(KEYS, CAMPAIGN.id, "r1", CAMPAIGN.currency).sign(0, AMOUNTS[0], "ann", held_us)
     assert (found.granted_at, found.receipt) == (rfc3339(held_us), receipt)
-    (exported,) = (grant for grant in grants(records, CAMPAIGN, AMOUNTS) if grant.user == "ann")
+    (exported,) = (grant for grant in grants(records, CAMPAIGN, AMOUNTS, no_pots) if grant.user == "ann")
     assert exported.granted_at == rfc3339(held_us)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,13 +10,19 @@ import msgspec
 import psycopg
 import pytest
 
-from redrush.core.rush.campaign import RETURNED_POT, Slots
-from redrush.ports.store import Grant, Held, LogRecord, PotTerms, Store, StoreFailed, claims_of
+from redrush.core.rush.campaign import RETURNED_POT, Kind, Slots
+from redrush.core.rush.group import Packet
+from redrush.core.rush.holding import no_pots
+from redrush.core.rush.packet_note import note_of
+from redrush.ports.store import Grant, Held, LogRecord, NotedTerms, PotTerms, Store, StoreFailed, claims_of
 from redrush.records.postgres import PostgresRecords
-from redrush.settle.export import ExportedGrant, granted_in, write_grants
+from redrush.settle import noted_tables
+from redrush.settle.export import ExportedGrant, grants, write_grants
+from redrush.settle.noted_tables import NotedTables
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
 from redrush.settle.recorder import Recorder
+from redrush.settle.whole_log import LogsOfSets, logs_of
 from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
 from tests.settle.event import campaign_of, write_terms
@@ -98,6 +104,7 @@ class World:
 
     @asynccontextmanager
     async def recording(self, *, trim: bool = True) -> AsyncIterator[dict[str, Recorder]]:
+        tables = {set_: NotedTables(records.note_of, no_pots) for set_, records in self.records.items()}
         recorders = {
             set_: Recorder(
                 store,
@@ -105,6 +112,8 @@ class World:
                 self.campaign,
                 self.amounts,
                 set_id=set_,
+                pots=tables[set_].table,
+                noted=tables[set_].hear,
                 trim=store.trim if trim else None,
             )
             for set_, store in self.stores.items()
@@ -133,6 +142,11 @@ def world(databases: Databases, tmp_path: Path) -> Iterator[World]:
     made = World(databases, tmp_path)
     yield made
     made.close()
+
+
+def written(logs: LogsOfSets, world: World, out: io.StringIO) -> None:
+    with logs.granted(no_pots) as (granted, pots):
+        write_grants(granted, world.campaign, world.amounts, "jsonl", out, pots)
 
 
 async def recorded_event(world: World) -> None:
@@ -378,7 +392,7 @@ def test_the_grants_of_all_sets_are_exported_recorded_or_not(world: World) -> No
         await world.stores["s1"].open([PotTerms("late", Slots(0, 0))])  # no grant, and not recorded
         out = io.StringIO()
         sets = [(world.records[set_], world.stores[set_]) for set_ in SETS]
-        write_grants(await granted_in(sets), world.campaign, world.amounts, "jsonl", out)
+        written(await logs_of(sets), world, out)
         return [msgspec.json.decode(line, type=ExportedGrant) for line in out.getvalue().splitlines()]
 
     exported = asyncio.run(scenario())
@@ -396,8 +410,10 @@ def test_what_is_recorded_while_it_is_exported_is_a_line_once(world: World) -> N
             """The tail was read already when the recorder records all of it and trims the log."""
 
             cursor = staticmethod(records.cursor)
+            note_of = staticmethod(records.note_of)
+            notes = staticmethod(records.notes)
 
-            def journal(self, after: int = 0) -> Iterator[LogRecord]:
+            def journal(self, after: int = 0) -> Generator[LogRecord, None, None]:
                 loop = asyncio.new_event_loop()
                 recorder = Recorder(store, records, world.campaign, world.amounts, set_id="s1", trim=store.trim)
 
@@ -412,12 +428,69 @@ def test_what_is_recorded_while_it_is_exported_is_a_line_once(world: World) -> N
                 return records.journal(after)
 
         out = io.StringIO()
-        granted = await granted_in([(RecordsBetween(), store)])
-        await asyncio.to_thread(write_grants, granted, world.campaign, world.amounts, "jsonl", out)
+        logs = await logs_of([(RecordsBetween(), store)])
+        await asyncio.to_thread(written, logs, world, out)
         assert store.trimmed == store.last_seq()
         return out.getvalue().splitlines()
 
     assert len(asyncio.run(scenario())) == 4
+
+
+def packet(id_: str, *amounts: int) -> tuple[Packet, NotedTerms]:
+    """Return a packet that is paid, and how its pot is opened."""
+    paid = Packet(
+        id=id_, sender="ann", kind=Kind.LUCKY, total_minor=sum(amounts), count=len(amounts), paid_us=1, amounts=amounts
+    )
+    return paid, NotedTerms(paid.pot, Slots(0, len(amounts)), note=note_of(paid))
+
+
+def test_what_was_granted_of_packets_is_exported_recorded_or_not(world: World) -> None:
+    """One packet is recorded, of one only the opening is, and one is in its set's log alone."""
+    packets = {set_: packet(f"{number}" * 32, 5, 7 + number) for number, set_ in enumerate(SETS)}
+
+    async def grab(set_: str, user: str) -> None:
+        at_us = world.campaign.rounds[0].opens_us + 50
+        await world.stores[set_].claim(claims_of(packets[set_][0].pot, [user]), at_us)
+
+    async def scenario() -> None:
+        async with world.recording() as recorders:
+            await world.open_pots()
+            for set_ in ("s1", "s2"):
+                await world.stores[set_].open([packets[set_][1]])
+            await grab("s1", "bob")
+            for recorder in recorders.values():
+                await recorder.caught_up()
+        await world.stores["s3"].open([packets["s3"][1]])
+        for set_ in SETS:
+            await grab(set_, "carl")
+        logs = await logs_of([(world.records[set_], world.stores[set_]) for set_ in SETS])
+        assert logs.has_packets()
+        with logs.granted(no_pots) as (granted, pots):
+            exported = grants(granted, world.campaign, world.amounts, pots)
+            found = [(one.round, one.user, one.amount) for one in exported]
+            assert pots("packet:none") is None
+        s1, s2, s3 = (packets[set_][0].pot for set_ in SETS)
+        assert sorted(found) == [
+            (s1, "bob", "0.05"), (s1, "carl", "0.07"), (s2, "carl", "0.05"), (s3, "carl", "0.05"),
+        ]  # fmt: skip
+
+    asyncio.run(scenario())
+
+
+def test_a_campaign_without_packets_has_none(world: World) -> None:
+    async def scenario() -> None:
+        await recorded_event(world)
+        logs = await logs_of([(world.records[set_], world.stores[set_]) for set_ in SETS])
+        assert not logs.has_packets()
+
+    asyncio.run(scenario())
+
+
+def test_the_table_of_a_packet_that_is_at_hand_no_more_is_found_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noted_tables, "TABLES_MAX", 1)
+    test_what_was_granted_of_packets_is_exported_recorded_or_not(world)
 
 
 async def held_here_and_there(world: World, at: tuple[str, ...] = ("s1", "s2", "s1")) -> None:

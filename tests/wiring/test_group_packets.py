@@ -18,6 +18,7 @@ from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.campaign import Kind
 from redrush.core.steering import figures
+from redrush.errors import ConfigError
 from redrush.operate.campaigns import change_campaign
 from redrush.operate.data_dir_reports import export_grants
 from redrush.operate.switching import Holder
@@ -98,6 +99,16 @@ async def test_a_packet_that_is_paid_and_not_open_yet_is_never_said_not_to_be(
             assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).status == 409
         await people.until("ann", packet, "open")
         assert (await people.grab("bob", packet)).outcome == "granted"
+
+
+async def test_a_grant_of_a_packet_whose_book_is_gone_ends_an_export_with_what_helps(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet = await people.send("ann", "0.05", 3, kind="equal")
+        await people.grab("bob", packet)
+    (tmp_path / "packets.db").unlink()
+    with pytest.raises(ConfigError, match=r"packets\.db: is gone, .*`redrush restore BACKUP"):
+        export_data_dir_text(tmp_path)
 
 
 async def test_a_packet_is_empty_once_all_have_a_share_and_equal_ones_know_no_luck(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeVar
 
 from redrush.control.campaigns import keeper_of_books
 from redrush.control.data_dir import DataDir
@@ -14,19 +14,23 @@ from redrush.control.keys import load_keys
 from redrush.control.packet_tables import with_packets
 from redrush.control.pot_file import pots_in
 from redrush.control.sealing import SealedCampaign
-from redrush.core.rush.holding import PotTables
+from redrush.core.rush.group import packet_of
+from redrush.core.rush.holding import PotTables, SlotTable, no_pots
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.message_book import NewMessage
+from redrush.operate.event_log import EventLog
 from redrush.ports.records import Records
 from redrush.ports.store import StoreCorrupt
 from redrush.records.sqlite import SQLITE_RECORDS
-from redrush.records.sqlite.packets import SqlitePacketBook
-from redrush.settle.export import ExportedGrant, Format, grants, write_grants
-from redrush.settle.finding import Found, find_user
-from redrush.settle.messages.announcing import MessagesOfLog
+from redrush.records.sqlite.book_mark import mark_path
+from redrush.records.sqlite.file import check_there
+from redrush.records.sqlite.packets import BOOK, SqlitePacketBook
+from redrush.settle.export import Format
+from redrush.settle.finding import Found
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+
+_Result = TypeVar("_Result")
 
 RECORDED_WITHIN_S: Final = 10.0
 """How long `reconcile` waits for a running server to record what is in its journal."""
@@ -34,44 +38,43 @@ RECORDED_WITHIN_S: Final = 10.0
 
 def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
-    sealed = load_event(data_dir).sealed
-    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
-        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out, pots)
-
-
-def exported_grants(data_dir: DataDir) -> Iterator[ExportedGrant]:
-    """Yield every grant of the data directory's journal; a server may be running."""
-    sealed = load_event(data_dir).sealed
-    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
-        yield from grants(log.records(), sealed.campaign, sealed.amounts, pots)
-
-
-def messages_to_winners(data_dir: DataDir) -> Iterator[NewMessage]:
-    """Yield what each winner of the data directory's journal is to be told, by each notifier that is to tell it."""
-    event = load_event(data_dir)
-    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
-        messages = MessagesOfLog(event.sealed.campaign, event.open.messages, event.sealed.amounts, pots)
-        for record in log.records():
-            yield from messages.of(record)
+    made_of_log(data_dir, lambda log: log.write_grants(file_format, out))
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
     """Return what the user was granted, by the data directory's journal; a server may be running."""
-    sealed = load_event(data_dir).sealed
     keys = load_keys(data_dir).receipts
+    return made_of_log(data_dir, lambda log: log.find(user, keys))
+
+
+def made_of_log(data_dir: DataDir, work: Callable[[EventLog], _Result]) -> _Result:
+    """Return what `work` makes of the data directory's journal; a server may be running."""
+    event = load_event(data_dir)
     with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
-        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys, pots)
+        return work(EventLog(log.records(), event, pots, has_pots=pots is not no_pots))
 
 
 @contextmanager
 def _pots_of(data_dir: DataDir) -> Iterator[PotTables]:
-    """Yield what finds the tables of pots that are no rounds, group packets among them."""
+    """Yield what finds the tables of pots that are no rounds, group packets among them. Of a packet whose book is gone
+    it raises ConfigError."""
     others = pots_in(data_dir.pots)
     if not data_dir.packets.exists():
-        yield others
+        yield _told_gone(data_dir, others) if mark_path(data_dir.packets).exists() else others
         return
     with closing(SqlitePacketBook.open_path(data_dir.packets)) as book:
         yield with_packets(book, others)
+
+
+def _told_gone(data_dir: DataDir, others: PotTables) -> PotTables:
+    """Return what finds the tables of pots, where the book of packets is gone."""
+
+    def table(pot: str) -> SlotTable | None:
+        if packet_of(pot) is not None:
+            check_there(data_dir.packets, BOOK)
+        return others(pot)
+
+    return table
 
 
 @contextmanager
@@ -79,10 +82,16 @@ def _journal_of(data_dir: DataDir) -> Iterator[LogReader]:
     """Yield a reader of the journal. A journal that is damaged, or gone, ends in a sentence with what helps."""
     check_served(data_dir)
     try:
-        with LogReader(data_dir.journal) as log:
+        with _reader_of(data_dir) as log:
             yield log
     except StoreCorrupt as fault:
         raise RedrushError(str(with_remedy(fault, data_dir))) from fault
+
+
+def _reader_of(data_dir: DataDir) -> LogReader:
+    """Return a reader of the journal. RedrushError, with what helps, where another file is in its place."""
+    try:
+        return LogReader(data_dir.journal)
     except ConfigError as fault:
         if witnessed_by(data_dir) is None:  # there was no journal yet, or it is of a newer version
             raise

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, TextIO, TypeVar
 
@@ -15,18 +14,16 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
 from redrush.control.pot_file import PotFile
-from redrush.control.sealing import SealedCampaign
-from redrush.core.money.currency import parse_amount
 from redrush.errors import RedrushError
+from redrush.operate.event_log import EventLog
 from redrush.operate.set_orders import what_mends
-from redrush.ports.message_book import NewMessage
-from redrush.ports.store import LogRecord, StoreUnavailable
-from redrush.settle.export import ExportedGrant, Format, granted_in, grants, write_grants
-from redrush.settle.finding import Found, find_user
-from redrush.settle.messages.announcing import MessagesOfLog
+from redrush.ports.store import StoreUnavailable
+from redrush.settle.export import Format
+from redrush.settle.finding import Found
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.chain import LogEnd
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
+from redrush.settle.whole_log import LogsOfSets, logs_of
 from redrush.stores.valkey import ValkeyStore
 from redrush.wiring.role import division_of
 from redrush.wiring.set_records import open_records
@@ -45,51 +42,23 @@ def export_deployment(deployment: DeploymentFile, file_format: Format, out: Text
     Of a set that cannot be read what is recorded is written. Then RedrushError is raised too, in the end: grants may be
     missing, and it says what mends the set.
     """
-    _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out)).check()
-
-
-def made_of_grants(
-    deployment: DeploymentFile, work: Callable[[Iterable[ExportedGrant], SealedCampaign], _Result]
-) -> _Result:
-    """Return what `work` makes of the grants of all sets. Raises RedrushError if the records are away, or a set cannot
-    be read: what it has granted last may be missing."""
-    pots = PotFile(DataDir(deployment.data).pots).table
-    read = _read(deployment, lambda log, sealed: work(grants(log, sealed.campaign, sealed.amounts, pots), sealed))
-    read.check()
-    return read.found
-
-
-def messages_to_winners_of(deployment: DeploymentFile, work: Callable[[Iterator[NewMessage]], None]) -> None:
-    """Let `work` have what each winner of all sets is to be told, by each notifier that is to tell it. Raises as
-    `made_of_grants`."""
-    terms = load_event(DataDir(deployment.data)).open.messages
-    pots = PotFile(DataDir(deployment.data).pots).table
-
-    def made(log: Iterable[LogRecord], sealed: SealedCampaign) -> None:
-        messages = MessagesOfLog(sealed.campaign, terms, sealed.amounts, pots)
-        work(message for record in log for message in messages.of(record))
-
-    _read(deployment, made).check()
-
-
-def granted_in_deployment(deployment: DeploymentFile) -> Counter[str]:
-    """Return what each user was granted in all sets, in minor units. Raises as `made_of_grants`."""
-
-    def added_up(exported: Iterable[ExportedGrant], sealed: SealedCampaign) -> Counter[str]:
-        granted: Counter[str] = Counter()
-        for grant in exported:
-            granted[grant.user] += parse_amount(grant.amount, sealed.campaign.currency)
-        return granted
-
-    return made_of_grants(deployment, added_up)
+    made_of_log(deployment, lambda log: log.write_grants(file_format, out))
 
 
 def find_in_deployment(deployment: DeploymentFile, user: str) -> tuple[Found, tuple[str, ...]]:
     """Return what the user was granted in any set, and why there may be more. Raises RedrushError if the records are
     away."""
     keys = load_keys(DataDir(deployment.data)).receipts
-    read = _read(deployment, lambda log, sealed: find_user(log, user, sealed.campaign, sealed.amounts, keys))
+    read = _read(deployment, lambda log: log.find(user, keys))
     return read.found, read.doubts
+
+
+def made_of_log(deployment: DeploymentFile, work: Callable[[EventLog], _Result]) -> _Result:
+    """Return what `work` makes of the grants of all sets. Raises RedrushError if the records are away, or a set cannot
+    be read: what it has granted last may be missing."""
+    read = _read(deployment, work)
+    read.check()
+    return read.found
 
 
 class _Read(msgspec.Struct, Generic[_Result], frozen=True):
@@ -104,21 +73,27 @@ class _Read(msgspec.Struct, Generic[_Result], frozen=True):
             raise RedrushError("; ".join(self.doubts))
 
 
-def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], SealedCampaign], _Result]) -> _Read[_Result]:
+def _read(deployment: DeploymentFile, work: Callable[[EventLog], _Result]) -> _Read[_Result]:
     """Return what `work`, in a thread, makes of the grants of all sets, in order of their instants."""
+    data_dir = DataDir(deployment.data)
+    event = load_event(data_dir)
+
+    def made(logs: LogsOfSets) -> _Result:
+        has_pots = data_dir.pots.exists() or logs.has_packets()
+        with logs.granted(PotFile(data_dir.pots).table) as (granted, pots):
+            return work(EventLog(granted, event, pots, has_pots=has_pots))
 
     async def read() -> tuple[_Result, dict[str, StoreUnavailable]]:
-        sealed = load_event(DataDir(deployment.data)).sealed
-        stores = await open_stores(deployment, sealed.campaign.id, Duty.WARDEN)
+        stores = await open_stores(deployment, event.sealed.campaign.id, Duty.WARDEN)
         records = {spec.id: open_records(spec) for spec in deployment.sets}
         away: dict[str, StoreUnavailable] = {}
         names = {id(store): set_id for set_id, store in stores.items()}
         try:
-            granted = await granted_in(
+            logs = await logs_of(
                 [(records[set_id], store) for set_id, store in stores.items()],
                 lambda store, fault: away.update({names[id(store)]: fault}),
             )
-            return await asyncio.to_thread(work, granted, sealed), away
+            return await asyncio.to_thread(made, logs), away
         finally:
             await close_all(stores)
             for journalled in records.values():

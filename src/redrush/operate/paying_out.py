@@ -4,7 +4,6 @@ What was won is read from the journal, which is the authority; what left, from t
 sums, so the order may be given again after anything: what was made is made, and what is paid leaves nothing to pay.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,11 +11,11 @@ import msgspec
 
 from redrush.config import PaymentsFile
 from redrush.control.event import load_event
-from redrush.core.money.currency import parse_amount
 from redrush.core.money.ledger import user_account
 from redrush.errors import ConfigError
-from redrush.operate.data_dir_reports import exported_grants
+from redrush.operate.event_log import EventLog
 from redrush.operate.paying import Books
+from redrush.operate.reports import made_of_log
 from redrush.ports.bill_book import BillBook, NewBill
 from redrush.wiring.clock import system_clock
 from redrush.wiring.providers import connected
@@ -52,7 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_payouts(books: Books, book: BillBook, file: PaymentsFile, provider: str | None, users: Sequence[str]) -> Plan:
-    """Return what is owed to these users, to all if there are none. ConfigError for a provider that is none."""
+    """Return what is owed to these users, to all if there are none. ConfigError for a provider that is none,
+    RedrushError if a set cannot be read."""
     event = load_event(books.data_dir)
     campaign = event.sealed.campaign
     if campaign.rehearsal:
@@ -67,7 +67,7 @@ def plan_payouts(books: Books, book: BillBook, file: PaymentsFile, provider: str
     if one.provider.pay_out is None:
         raise ConfigError(f"{file.path}: {name} pays nobody")
     least = one.provider.pay_out.terms.min_minor
-    granted = _granted(books, campaign.currency)
+    granted = made_of_log(books, EventLog.granted_minor)
     owed = []
     for user in sorted(set(granted) & set(users) if users else granted):
         left = granted[user] + book.balance(campaign.id, user_account(user)).net_minor
@@ -79,18 +79,6 @@ def plan_payouts(books: Books, book: BillBook, file: PaymentsFile, provider: str
         payouts=tuple(one for one in owed if one.left_minor >= least),
         too_small=sum(one.left_minor < least for one in owed),
     )  # fmt: skip
-
-
-def _granted(books: Books, currency: str) -> Counter[str]:
-    """Return what each user was granted. RedrushError if a set cannot be read."""
-    if books.deployment is not None:
-        from redrush.operate.deployment_reports import granted_in_deployment  # noqa: PLC0415 - needs the clients
-
-        return granted_in_deployment(books.deployment)
-    granted: Counter[str] = Counter()
-    for grant in exported_grants(books.data_dir):
-        granted[grant.user] += parse_amount(grant.amount, currency)
-    return granted
 
 
 def make_payouts(book: BillBook, plan: Plan) -> int:

@@ -29,10 +29,10 @@ from redrush.control.event import OpenTerms, load_event
 from redrush.core.money.payout_terms import Policy
 from redrush.operate.as_seen import Seen
 from redrush.operate.campaign_books import sale_book_of
-from redrush.operate.data_dir_reports import messages_to_winners
 from redrush.operate.messages import listed, message_book_of, send_again
 from redrush.operate.paying import Books, book_of, is_given_back, refund_again
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
+from redrush.operate.reports import made_of_log
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.message_book import KeptMessage, MessageBook, MessageState, NewMessage
 from redrush.ports.sale_book import SaleOrder
@@ -176,12 +176,7 @@ class Reissue:
                 if wanted := _lacking(book, batch):
                     work(wanted)
 
-        if self._books.deployment is None:
-            lacking(messages_to_winners(self._books.data_dir))
-            return
-        from redrush.operate.deployment_reports import messages_to_winners_of  # noqa: PLC0415 - needs the clients
-
-        messages_to_winners_of(self._books.deployment, lacking)
+        made_of_log(self._books, lambda log: lacking(log.messages()))
 
     def _counted(self) -> Counter[MessageState]:
         return Counter(one.state for one in self._told([MessageState.FAILED, MessageState.UNKNOWN]))

@@ -8,8 +8,8 @@ from redrush.control.event import load_event
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.zones import parse_zone
 from redrush.errors import ConfigError
-from redrush.operate.data_dir_reports import exported_grants
 from redrush.operate.paying import Books, book_of, payouts
+from redrush.operate.reports import made_of_log
 from redrush.ports.bill_book import BillState
 from redrush.settle.yearly import Year, write_years, years_of
 
@@ -22,12 +22,7 @@ def export_year(books: Books, year: int, language: Literal["en", "zh"], out: Tex
     if year not in YEARS:
         raise ConfigError(f"{year} is no year: write it like 2027")
     campaign = load_event(books.data_dir).sealed.campaign
-    if books.deployment is None:
-        years = years_of(exported_grants(books.data_dir), campaign, year)
-    else:
-        from redrush.operate.deployment_reports import made_of_grants  # noqa: PLC0415 - needs the clients
-
-        years = made_of_grants(books.deployment, lambda grants, sealed: years_of(grants, sealed.campaign, year))
+    years = made_of_log(books, lambda log: years_of(log.grants(), campaign, year))
     if books.there_are:
         with book_of(books) as book:
             _add_paid(years, campaign, year, ((bill.campaign, bill.user, bill.amount_minor, bill.done_us)

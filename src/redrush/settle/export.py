@@ -5,11 +5,9 @@ the recorder lags. Reading takes nothing from a running server (another process 
 are trimmed, their beginning is read from the journal in the records.
 """
 
-import asyncio
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import merge
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Final, Literal, TextIO
 
@@ -18,10 +16,10 @@ import msgspec
 from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
-from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots, table_of
+from redrush.core.rush.holding import PotTables, SlotAmounts, table_of
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Granted, LogRecord, Scattered, Store, StoreUnavailable, grants_of
-from redrush.settle.whole_log import Journalled, WholeLog, permanent_grants, read_to_end
+from redrush.ports.store import Granted, LogRecord, grants_of
+from redrush.settle.whole_log import permanent_grants
 
 Format = Literal["jsonl", "csv", "spreadsheet"]
 """`csv` has every value as it is, for programs; of `spreadsheet` no program that opens it makes something else."""
@@ -59,7 +57,7 @@ MONEY_COLUMNS: Final = len(COLUMNS) - 2
 
 
 def grants(
-    log: Iterable[LogRecord], campaign: Campaign, slots: SlotAmounts, pots: PotTables = no_pots
+    log: Iterable[LogRecord], campaign: Campaign, slots: SlotAmounts, pots: PotTables
 ) -> Iterator[ExportedGrant]:
     """Yield every permanent grant of the log, in the order in which they became so: a hold when it was confirmed.
     `slots` says what the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
@@ -90,9 +88,12 @@ def write_grants(
     slots: SlotAmounts,
     file_format: Format,
     out: TextIO,
-    pots: PotTables = no_pots,
+    pots: PotTables,
+    *,
+    has_pots: bool = False,
 ) -> None:
-    """Write a line per grant to `out`: a JSON object each, or CSV (RFC 4180) with a header. See `grants`."""
+    """Write a line per grant to `out`: a JSON object each, or CSV (RFC 4180) with a header. See `grants`. `has_pots`
+    tells whether the campaign has pots that are no rounds."""
     exported = grants(log, campaign, slots, pots)
     if file_format == "jsonl":
         encode = msgspec.json.Encoder().encode
@@ -101,7 +102,7 @@ def write_grants(
     if file_format == "spreadsheet":
         out.write(UTF8_MARK)
     writer = csv.writer(out)
-    width = _columns_of(campaign, slots, pots)
+    width = _columns_of(campaign, slots, has_pots=has_pots)
     writer.writerow(COLUMNS[:width])
     if file_format == "spreadsheet":
         for grant in exported:
@@ -111,38 +112,10 @@ def write_grants(
     writer.writerows(msgspec.structs.astuple(grant)[:width] for grant in exported)
 
 
-def _columns_of(campaign: Campaign, slots: SlotAmounts, pots: PotTables) -> int:
+def _columns_of(campaign: Campaign, slots: SlotAmounts, *, has_pots: bool) -> int:
     if any(round_.draw is not None for round_ in campaign.rounds):
         return len(COLUMNS)
-    return MONEY_COLUMNS + bool(table_of(slots).parts or pots is not no_pots)
-
-
-Away = Callable[[Store, StoreUnavailable], None]
-"""Hears of a store that cannot be read."""
-
-
-async def granted_in(
-    sets: Sequence[tuple[Journalled, Store | None]], away: Away | None = None
-) -> Iterator[Granted | Scattered]:
-    """Return the permanent grants of all sets in order of their instants, as far as those of one set are; the iterator
-    blocks.
-
-    Of a set whose store is None only what is recorded is in it; so it is of one that cannot be read, if `away` is there
-    to hear of it. Raises RecordsFailed, or what `Store.log` raises.
-    """
-    logs = []
-    for journalled, store in sets:
-        cursor = await asyncio.to_thread(journalled.cursor)
-        tail: list[LogRecord] = []
-        if store is not None:
-            try:
-                tail = await read_to_end(store, cursor)
-            except StoreUnavailable as fault:
-                if away is None:
-                    raise
-                away(store, fault)
-        logs.append(WholeLog(journalled, tail))
-    return merge(*(permanent_grants(log.records()) for log in logs), key=lambda granted: granted.at_us)
+    return MONEY_COLUMNS + bool(table_of(slots).parts or has_pots)
 
 
 def as_text(value: str) -> str:

@@ -14,7 +14,7 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
-from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots
+from redrush.core.rush.holding import PotTables, SlotAmounts
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import LogRecord, grants_of
 from redrush.settle.whole_log import permanent_grants
@@ -73,7 +73,7 @@ def find_user(
     campaign: Campaign,
     slots: SlotAmounts,
     receipt_keys: KeyRing,
-    pots: PotTables = no_pots,
+    pots: PotTables,
 ) -> Found:
     """Return what the log says of the user. `slots` says what the campaign's slots hold, `pots` finds the tables of its
     pots that are no rounds. Raises LedgerFault for a slot that the campaign does not have."""

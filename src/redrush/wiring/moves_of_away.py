@@ -10,6 +10,7 @@ knows, and be used: then the slots would be in two sets.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty, SetSpec
@@ -68,7 +69,8 @@ def _recorded_moves(spec: SetSpec) -> tuple[Known | None, Transfers]:
     records = open_records(spec)
     try:
         recorded = records.known()
-        return recorded, _moves_in(records.journal())
+        with closing(records.journal()) as journal:
+            return recorded, _moves_in(journal)
     finally:
         records.close()
 

@@ -23,6 +23,7 @@ from redrush.ports.provider import Failed, Terms
 from redrush.settle.paying import steps
 from tests.acceptance.paying.paying_stack import PayingStack, issue, paying_stack, until
 from tests.acceptance.stack.running_stack import kill
+from tests.commands import redrush
 from tests.figures import scraped, with_circumstances, without_circumstances
 from tests.mail_server import Mailbox
 from tests.mailbox_beside import mailbox_beside, smtp
@@ -209,6 +210,9 @@ def test_a_packet_beside_is_open_once_it_is_paid_though_nobody_heard_and_nobody_
         return True
 
     until(grabbed)
+    exported = redrush("export", "grants", "--data", own)
+    assert exported.code == 0, exported.err
+    assert f"packet:{created['id']}" in exported.out
 
 
 WORDS: Final = '[message.zh]\ntitle = "{worth}, as amended"\ntext = "{grant}"\n'

@@ -20,7 +20,7 @@ Long, because every read and write of the records is a few lines over one statem
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby, pairwise
 from typing import Any, Final
@@ -228,7 +228,7 @@ class PostgresRecords:
         with self._reader.transaction() as cursor:
             return [RoundTotals(*row) for row in cursor.execute(self._statement("round_totals"), asked)]
 
-    def journal(self, after: int = 0) -> Iterator[LogRecord]:
+    def journal(self, after: int = 0) -> Generator[LogRecord, None, None]:
         """Yield the records of the log with seq > `after`, in order, all of one state of the database.
 
         Raises StoreCorrupt for a row that no store wrote. Has a connection of its own until it is exhausted or closed:

@@ -38,9 +38,7 @@ def cursor_name(campaign_id: str, log: str, terms: Sequence[MessageTerms]) -> st
 class MessagesOfLog:
     """Makes messages of a campaign's log records."""
 
-    def __init__(
-        self, campaign: Campaign, terms: Sequence[MessageTerms], slots: SlotAmounts, pots: PotTables = no_pots
-    ) -> None:
+    def __init__(self, campaign: Campaign, terms: Sequence[MessageTerms], slots: SlotAmounts, pots: PotTables) -> None:
         self._campaign = campaign
         self._terms = terms
         self._tables = TablesByPot(campaign, slots, pots)
