@@ -165,7 +165,7 @@ class Pot:
             slot = self._slot
         self._slot = slot + 1
         self.grants[user] = Claimed(slot, at_us, True)
-        new.append(Grant(self.terms.pot, user, slot))
+        new.append(Grant(claim.pot, user, slot))
         return Claimed(slot, at_us, False)
 
     def _claim_specially(self, claim: Claim, at_us: int, new: list[Grant]) -> ClaimResult:

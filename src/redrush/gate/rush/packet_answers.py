@@ -33,13 +33,14 @@ class PacketAnswers:
 
     def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
         """Return the answer that carries a grant."""
-        body = f'{{"outcome":"granted","grant":{self.grant(packet, user, claimed)},"repeat":{_REPEAT[claimed.repeat]}}}'
+        slot = claimed.slot
+        grant = self._grants.write(packet.id, user, slot, packet.amounts[slot], claimed.at_us)
+        body = f'{{"outcome":"granted","grant":{grant},"repeat":{_REPEAT[claimed.repeat]}}}'
         return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
         """Return the grant as JSON."""
-        amount_minor = packet.amounts[claimed.slot]
-        return self._grants.write(packet.pot, user, claimed.slot, amount_minor, claimed.at_us)
+        return self._grants.write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
 
     def said(self, outcome: Outcome) -> bytes:
         """Return the answer that says just this."""
