@@ -19,7 +19,7 @@ from redrush.gate.admission import Admission
 from redrush.gate.group.parts import GroupParts, GroupStage, NotedHome, ServedGroup
 from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, shared_manners
-from redrush.gate.rush.group import PacketHome, terms_in
+from redrush.gate.rush.packet_homes import PacketHome, terms_in
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore
 from redrush.stores.valkey import store as store_module

@@ -29,9 +29,9 @@ from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.page_view import page_document, sound_document, worker_document
 from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
-from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.held import Held
 from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
+from redrush.gate.rush.packet_homes import PacketHome
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale

@@ -23,8 +23,8 @@ from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.page_view import WORKER_PATH
 from redrush.gate.pots import SetPot, warm_up
-from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.line import WaitingRoom
+from redrush.gate.rush.packet_homes import PacketHome
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale
 from redrush.gate.switches import GateSwitches, Notice, Sampling

@@ -9,7 +9,7 @@ from redrush.errors import RedrushError
 from redrush.gate.group.counter import give_back
 from redrush.gate.group.parts import Desk, ServedGroup
 from redrush.gate.group.splitting import split_packet
-from redrush.gate.rush.group import terms_in
+from redrush.gate.rush.packet_homes import terms_in
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.packets import Booked, PacketBook, Stage
 from redrush.ports.store import Store

@@ -23,7 +23,7 @@ from redrush.gate.admission import Admission
 from redrush.gate.group.parts import GroupParts, GroupStage, NotedHome, ServedGroup
 from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, shared_manners
-from redrush.gate.rush.group import PacketHome, home_among
+from redrush.gate.rush.packet_homes import PacketHome, home_among
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
 from redrush.ports.audience import Followers

@@ -29,7 +29,7 @@ from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.group.splitting import split_packet
 from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together
-from redrush.gate.rush.group import PacketHome
+from redrush.gate.rush.packet_homes import PacketHome
 from redrush.ports.bill_book import BillState, Entered, KeptBill
 from redrush.ports.cashier import Cashier, Spending
 from redrush.ports.packets import Booked, BookFailed, PacketBook, Stage

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from redrush.core.rush.group import POT_PREFIX
 from redrush.core.rush.packet_note import NotAPacket, packet_in
 from redrush.gate.group.counter import Counter
-from redrush.gate.rush.group import Found, PacketHome
+from redrush.gate.rush.group import Found
+from redrush.gate.rush.packet_homes import PacketHome
 from redrush.ports.noted_pots import NotedPot
 from redrush.ports.packets import Booked, BookFailed, PerhapsPaid, Stage
 

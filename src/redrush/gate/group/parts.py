@@ -17,7 +17,8 @@ from redrush.gate.group.routes import PacketRoutes
 from redrush.gate.group.splitting import split_packet
 from redrush.gate.group.telling import Telling
 from redrush.gate.manners import Home
-from redrush.gate.rush.group import Find, Found, GroupPackets, PacketHome
+from redrush.gate.rush.group import Find, Found, GroupPackets
+from redrush.gate.rush.packet_homes import PacketHome
 from redrush.ports.audience import Followers
 from redrush.ports.cashier import Cashier
 from redrush.ports.noted_pots import NotedStore

@@ -12,7 +12,6 @@ the rest, a second, it is looked at again every LOOKED_US.
 """
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -20,24 +19,23 @@ from typing import Final
 import msgspec
 
 from redrush.core.identity.tickets import KeyRing
-from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import For, Packet, is_word
 from redrush.core.rush.outcomes import Outcome
-from redrush.core.rush.packet_note import note_of
 from redrush.dependency import Unanswered
 from redrush.gate.group.guesses import Guesses
 from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together, Told
-from redrush.gate.lanes import AskedPot, Lane, Parked
+from redrush.gate.lanes import AskedPot, Parked
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
 from redrush.gate.rush.packet_answers import PacketAnswers
 from redrush.gate.rush.packet_grants import PacketGrantWriter
+from redrush.gate.rush.packet_homes import PacketHome, home_among, place_of
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.audience import Followers
-from redrush.ports.noted_pots import NotedStore
 from redrush.ports.packets import BookFailed
-from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, Store, StoreUnavailable
+from redrush.ports.store import Claimed, ClaimResult, History, PotState, StoreUnavailable
 
 LIVE_MAX: Final = 131_072
 """Packets that are live at a gate, some 100 MB; beyond it those that woke longest ago sleep again."""
@@ -47,34 +45,6 @@ LATE_MAX: Final = 4_096
 
 LOOKED_US: Final = 200_000
 """How old what is known of winners at other gates may be."""
-
-
-class PacketHome(msgspec.Struct, frozen=True):
-    """A set that packets are at home in: the lane to it, and its store, which is asked by the names of pots."""
-
-    lane: Lane
-    store: NotedStore
-
-    def terms(self, packet: Packet) -> PotTerms:
-        """Return what a packet that was split is opened with in this set."""
-        return terms_in(self.store, packet)
-
-
-def terms_in(store: Store, packet: Packet) -> PotTerms:
-    """Return what a packet that was split is opened with: where gates share the set, they find it by its note."""
-    slots = Slots(0, packet.count)
-    if store.knows_all:
-        return PotTerms(packet.pot, slots)
-    return NotedTerms(packet.pot, slots, note=note_of(packet))
-
-
-def home_among(homes: Sequence[PacketHome], packet: str) -> PacketHome:
-    """Return the set that a packet is at home in, the same in every process and for ever."""
-    return homes[_place_of(packet, len(homes))]
-
-
-def _place_of(packet: str, homes: int) -> int:
-    return zlib.crc32(packet.encode()) % homes
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -191,7 +161,7 @@ class GroupPackets:
         live = self.live.get(packet)
         if live is not None:
             return live
-        woken = await self._waking[_place_of(packet, len(self._waking))].do(packet)
+        woken = await self._waking[place_of(packet, len(self._waking))].do(packet)
         if isinstance(woken, Unanswered):
             raise _too_many()
         if isinstance(woken, BookFailed):
@@ -200,7 +170,7 @@ class GroupPackets:
 
     def wake_for(self, packet: str, asking: Told[Woken]) -> None:
         """Wake the packet for somebody who hears of it without a task of their own, and of what `wake` raises."""
-        waking = self._waking[_place_of(packet, len(self._waking))]
+        waking = self._waking[place_of(packet, len(self._waking))]
         if waking.full:
             asking.set_exception(_too_many())
         else:
