@@ -98,6 +98,19 @@ def test_an_answer_that_tells_another_amount_than_was_sealed_is_found() -> None:
     assert failed(told(rows), event()) == ["wrong amounts"]
 
 
+def share(packet: str, slot: int, user: str) -> dict[str, Any]:
+    return row("r1", slot, user) | {"round": f"packet:{packet}", "grant": f"c-packet:{packet}-{slot}", "amount": "7.77"}
+
+
+def test_shares_of_packets_are_no_packets_of_a_round_and_none_is_granted_twice() -> None:
+    shares = [share("p", 0, "a"), share("p", 1, "b"), share("q", 0, "a")]
+    assert failed(told(event()), [*event(), *shares]) == []
+    assert failed(told(event()), [*event(), *shares, share("p", 0, "c")]) == ["doubled slots", "doubled grants"]
+    assert failed(told(event()), [*event(), *shares, share("q", 1, "a")]) == ["doubled users"]
+    elsewhere = row("r1", 3, "z") | {"round": "r9"}
+    assert failed(told(event()), [*event()[:-1], elsewhere]) == ["lost", "oversold", "early or late"]
+
+
 def test_broken_promises_of_the_gate_fail_the_audit() -> None:
     verdicts = audit([], [], SEALED, {"two_firsts": 2}).verdicts
     assert [verdict.detail for verdict in verdicts if not verdict.holds] == [

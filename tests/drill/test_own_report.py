@@ -10,13 +10,15 @@ from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.rush.leftover import destination, transfer_id
-from redrush.drill.event_report import EventReport
+from redrush.drill.event_report import EventReport, SharedFigures
 from redrush.drill.own_report import show_own_report
 from redrush.errors import ConfigError
 from redrush.ports.store import claims_of
 from redrush.stores.sqlite import SqliteStore
 from tests.campaigns import a_round, campaign
+from tests.patience import PATIENCE_S
 from tests.settle.event import open_pots
+from tests.wiring.group_world import Skipping, group_server
 
 OPENS_US = 1_801_915_200_000_000
 TOML = campaign(
@@ -122,3 +124,37 @@ def test_rounds_beside_each_other_show_the_leftover_that_they_really_got(
     report = msgspec.json.decode(capsys.readouterr().out, type=EventReport)
     shown = {round_.id: (round_.packets, round_.carried_in, round_.granted, round_.left) for round_ in report.rounds}
     assert shown == {"flash": (5, 0, 3, 2), "morning": (2, 5, 3, 4), "evening": (3, 0, 0, 3)}
+
+
+async def test_packets_between_people_are_told_beside_the_rounds_and_what_of_them_went_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the server runs, and once it is stopped."""
+    clock = Skipping()
+    async with group_server(tmp_path, 'expires = "10m"', clock) as people:
+        await people.win("ann", "carl")
+        one = await people.send("ann", "10.00", 4, kind="equal")
+        other = await people.send("carl", "9.00", 3, kind="equal")
+        for user, packet in (("bob", one), ("dora", one), ("bob", other)):
+            assert (await people.grab(user, packet)).outcome == "granted"
+        await people.recorded()
+        told = SharedFigures(count=2, shares=7, grants=3, total_minor=1_900, granted_minor=800, returned_minor=0)
+        assert (await _reported(tmp_path, capsys)).shared == told
+        clock.skip(600)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await people.balance("ann"), await people.balance("carl")) != ("95.00", "97.00"):
+                await asyncio.sleep(0.05)
+    report = await _reported(tmp_path, capsys)
+    assert report.shared == msgspec.structs.replace(told, returned_minor=1_100)
+    assert (report.rounds[0].granted, report.granted_minor, report.grants.count) == (2, 20_000, 2)
+    said = (tmp_path / "report.zh.html").read_text(encoding="utf-8")
+    assert "群红包" in said
+    assert "7 份中已领 3 份，退回 11.00 CNY" in said
+
+
+async def _reported(directory: Path, capsys: pytest.CaptureFixture[str]) -> EventReport:
+    capsys.readouterr()
+    code = await asyncio.to_thread(show_own_report, directory, directory, "en", as_json=True)
+    said = capsys.readouterr().out
+    assert code == 0, said
+    return msgspec.json.decode(said, type=EventReport)

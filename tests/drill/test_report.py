@@ -9,7 +9,7 @@ import pytest
 from redrush.drill import figures, report_texts
 from redrush.drill.audit import verdict
 from redrush.drill.event_figures import SHARED_NOTE
-from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, RateFigures, RoundFigures
+from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, RateFigures, RoundFigures, SharedFigures
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.pages import event_page
 from redrush.drill.rehearsal import BALANCED
@@ -184,7 +184,10 @@ def of_a_real_event() -> EventReport:
     """The same event without anybody who observed it."""
     seen = report()
     round_ = msgspec.structs.replace(seen.rounds[0], traffic=None, people=None)
-    return msgspec.structs.replace(seen, rounds=(round_,), crowd=None)
+    shared = SharedFigures(
+        count=3, shares=12, grants=7, total_minor=300_000, granted_minor=170_001, returned_minor=100_000
+    )
+    return msgspec.structs.replace(seen, rounds=(round_,), crowd=None, shared=shared)
 
 
 def test_instants_are_shown_on_the_clocks_of_the_campaign() -> None:
@@ -217,6 +220,18 @@ def test_every_sentence_of_the_page_has_its_chinese(made: EventReport, monkeypat
     assert missing == set()
     assert 'lang="zh"' in html
     assert "分毫不差" in html or "未通过" in html
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_page_and_terminal_tell_of_the_packets_between_people(width: int) -> None:
+    out = io.StringIO()
+    print_report(of_a_real_event(), Terminal(out, width=width))
+    printed = " ".join(out.getvalue().split())
+    for text in ("1,700.01", "3,000.00 CNY in 3 packets", "7 of 12 shares", "1,000.00 CNY went back"):
+        assert text in printed
+        assert text in event_page(of_a_real_event())
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    assert "went back" not in event_page(report()), "nobody opened one"
 
 
 def test_the_report_of_a_real_event_says_nothing_of_those_whom_nobody_observed() -> None:

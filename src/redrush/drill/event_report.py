@@ -142,6 +142,18 @@ class PayoutFigures(msgspec.Struct, frozen=True, kw_only=True):
     difference_minor: int
 
 
+class SharedFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The packets between people: how many were opened, with how many shares, of which so many were granted. What is
+    neither granted nor returned to those who paid may still be granted."""
+
+    count: int
+    shares: int
+    grants: int
+    total_minor: int
+    granted_minor: int
+    returned_minor: int
+
+
 class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole event. What only a simulated crowd can tell is None in the report of a real one."""
 
@@ -159,6 +171,8 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     crowd: CrowdFigures | None = None
     payouts: PayoutFigures | None = None
     """None: nobody was paid by this event."""
+    shared: SharedFigures | None = None
+    """None: nobody opened a packet for others. The figures above are of the rounds alone."""
 
     @property
     def traffic(self) -> TrafficFigures | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ from redrush.core.rush.leftover import carried_in
 from redrush.drill import figures
 from redrush.drill.audit import read_sealed
 from redrush.drill.event_figures import read_campaign
-from redrush.drill.event_report import EventReport, RoundFigures
+from redrush.drill.event_report import EventReport, RoundFigures, SharedFigures
 from redrush.drill.rehearsal import REDRUSH, audit_event, reconcile_event
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
@@ -42,20 +43,23 @@ def own_event_report(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> EventR
 
     Raises RehearsalFailed, with the words of the command that failed, or AuditFailed where nothing was ever sealed.
     """
-    ledger = reconcile_event(data_dir, redrush)
+    ledger, reconciled = reconcile_event(data_dir, redrush)
     audit, exported = audit_event(data_dir, redrush, (), {})
     campaign = read_campaign(data_dir)
     amounts = np.asarray(read_sealed(data_dir, exponent_of(campaign.currency)).amounts)
     made_us = time.time_ns() // 1_000
+    rounds = {round_.id for round_ in campaign.rounds}
+    of_rounds = [row for row in exported if row["round"] in rounds]
     return EventReport(
         campaign=campaign.id,
         name=campaign.name,
         currency=campaign.currency,
         timezone=campaign.timezone,
         made_us=made_us,
-        rounds=_rounds(campaign, amounts, exported, made_us),
-        grants=figures.rate(np.sort(_instants_us(exported)) / 1e6),
+        rounds=_rounds(campaign, amounts, of_rounds, made_us),
+        grants=figures.rate(np.sort(_instants_us(of_rounds)) / 1e6),
         verdicts=(*(found for found in audit.verdicts if found.name not in OF_A_CROWD), ledger),
+        shared=msgspec.convert(reconciled.get("packets"), SharedFigures | None),
     )
 
 

@@ -145,7 +145,7 @@ class Rehearsal:
 
     def reconcile(self) -> Verdict:
         """Return whether the ledger balances and equals the journal."""
-        return reconcile_event(self.directory, self._redrush_command)
+        return reconcile_event(self.directory, self._redrush_command)[0]
 
     def audit(
         self, acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
@@ -162,16 +162,16 @@ class Rehearsal:
         return run_redrush(self._redrush_command, self.directory, *arguments)
 
 
-def reconcile_event(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> Verdict:
-    """Return whether the ledger of the data directory balances and equals the journal."""
+def reconcile_event(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> tuple[Verdict, dict[str, Any]]:
+    """Return whether the ledger of the data directory balances and equals the journal, and all that was found."""
     text = run_redrush(redrush, data_dir, "reconcile", "--json", may_fail=True)
     try:
-        found = msgspec.json.decode(text)
+        found = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
         raise RehearsalFailed(f"reconcile did not answer in JSON: {text[:200]!r}") from None
     if found.get("ok") is True:
-        return verdict("ledger", True, BALANCED)
-    return Verdict("ledger", False, text.strip()[:500])
+        return verdict("ledger", True, BALANCED), found
+    return Verdict("ledger", False, text.strip()[:500]), found
 
 
 def audit_event(

@@ -134,6 +134,11 @@ def _rows_of_main_figures(report: EventReport) -> list[tuple[str, str, str]]:
         difference = f"difference to the provider's bill {amount(paid.difference_minor, report.currency)}"
         said = f"to {count(paid.paid)}; {others}{difference}"
         rows.append(("paid out", money(paid.paid_minor, report.currency), said))
+    if (shared := report.shared) is not None:
+        total, back = money(shared.total_minor, report.currency), money(shared.returned_minor, report.currency)
+        granted = f"{count(shared.grants)} of {count(shared.shares)} shares"
+        said = f"of {total} in {count(shared.count)} packets; {granted} granted, {back} went back"
+        rows.append(("between people", money(shared.granted_minor, report.currency), said))
     traffic = report.traffic
     if traffic is None:
         return rows

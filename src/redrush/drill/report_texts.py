@@ -24,6 +24,9 @@ CHINESE: Final = {
     "Paid out": "已付款",
     "to {paid}; {waiting} waiting, {refused} refused, difference to the provider's bill {difference}":
         "付给 {paid} 人；等待 {waiting}，被拒 {refused}，与支付方账单相差 {difference}",
+    "Packets between people": "群红包",
+    "of {total} in {packets} packets; {granted} of {shares} shares granted, {returned} went back":
+        "共 {packets} 个，合计 {total}；{shares} 份中已领 {granted} 份，退回 {returned}",
     "Grabs per second": "每秒抢到",
     "Grants per second": "每秒发出",
     "peak": "峰值",

@@ -35,6 +35,19 @@ class RoundReport(msgspec.Struct, frozen=True, kw_only=True):
     unclaimed_minor: int
 
 
+class PacketsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All packets between people that were opened: total = granted + returned + unclaimed, in minor units. `returned`
+    went back to those who paid."""
+
+    count: int
+    shares: int
+    grants: int
+    total_minor: int
+    granted_minor: int
+    returned_minor: int
+    unclaimed_minor: int
+
+
 class SetReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one set has granted and has left, and how far its log is read and recorded."""
 
@@ -62,7 +75,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `behind` counts the journal's records that the ledger does not hold yet. That is no disagreement. `sets` is
     empty where one store has everything; where there are several, `journal_seq` and `recorded_seq` are sums over them.
-    `books` is None where there are none.
+    `books` is None where there are none, `packets` where none was opened.
     """
 
     ok: bool
@@ -82,6 +95,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
     problem_count: int
     books: BooksReport | None = None
+    packets: PacketsReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the fields, and sums as decimal text under the names without `_minor`."""
@@ -106,6 +120,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"unclaimed {text(round_.unclaimed_minor)}, passed on {text(round_.passed_on_minor)}"
             for round_ in self.rounds
         ]
+        if (packets := self.packets) is not None:
+            lines.append(
+                f"packets between people: {packets.count}, of {text(packets.total_minor)}; {packets.grants} of "
+                f"{packets.shares} shares granted, {text(packets.granted_minor)}; unclaimed "
+                f"{text(packets.unclaimed_minor)}, returned {text(packets.returned_minor)}"
+            )
         lines += [
             f"set {set_.set}: {set_.grants} grants, {text(set_.granted_minor)}; "
             f"unclaimed {text(set_.unclaimed_minor)}; recorded up to {set_.recorded_seq} of {set_.journal_seq}"

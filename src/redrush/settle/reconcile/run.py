@@ -13,7 +13,8 @@ from redrush.settle.reconcile.evidence import RoundTerms, Terms, one_state_of, r
 from redrush.settle.reconcile.history import check_history
 from redrush.settle.reconcile.journal import IN_TRANSIT, NOWHERE, RETURNED, WHOLE, Journal, Log
 from redrush.settle.reconcile.ledger import LedgerCheck
-from redrush.settle.reconcile.report import BooksReport, Problems, Report, RoundReport, SetReport
+from redrush.settle.reconcile.packets import POT
+from redrush.settle.reconcile.report import BooksReport, PacketsReport, Problems, Report, RoundReport, SetReport
 from redrush.sqlfiles import load_statements
 
 
@@ -111,6 +112,7 @@ def report_of(
         problems=tuple(problems.told),
         problem_count=problems.count,
         books=books,
+        packets=_packets_report(journal, worth_at),
     )
 
 
@@ -137,6 +139,25 @@ def _round_report(journal: Journal, terms: RoundTerms, worth_at: Counter[int], p
     if report.granted_minor != granted_now:
         problems.add(f"round {pot}: {report.granted_minor} minor units were granted, its slots are worth {granted_now}")
     return report
+
+
+def _packets_report(journal: Journal, worth_at: Counter[int]) -> PacketsReport | None:
+    terms = journal.terms
+    packets = {pot: journal.numbers_of(pot) for pot in terms.bases if pot.startswith(POT)}
+    opened = {pot: numbers for pot, numbers in packets.items() if not journal.opened.isdisjoint(numbers)}
+    if not opened:
+        return None
+    numbers = list(chain.from_iterable(opened.values()))
+    amounts = [terms.amounts[base : base + count] for base, count in map(terms.bases.__getitem__, opened)]
+    return PacketsReport(
+        count=len(opened),
+        shares=sum(map(len, amounts)),
+        grants=sum(journal.grant_count[number] for number in numbers),
+        total_minor=sum(map(sum, amounts)),
+        granted_minor=sum(journal.granted_minor[number] for number in numbers),
+        returned_minor=sum(journal.rests[pot] for pot in opened),
+        unclaimed_minor=sum(worth_at[number] for number in numbers),
+    )
 
 
 def _set_report(journal: Journal, set_: str, cursor: int, worth_at: Counter[int]) -> SetReport:
