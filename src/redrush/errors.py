@@ -20,3 +20,7 @@ class ConfigError(RedrushError):
     """A campaign file, a data directory or an option is wrong; nothing was started or changed."""
 
     exit_code = 2
+
+
+class NewerVersion(ConfigError):
+    """A file was written by a newer redrush: it is whole, and that redrush reads it. Nothing is to be mended."""

@@ -7,11 +7,14 @@ import apsw
 import pytest
 
 from redrush.errors import ConfigError
+from redrush.operate.books import KINDS
 from redrush.ports.bill_book import NewBill
 from redrush.ports.message_book import Fate, MessageState, NewMessage
 from redrush.ports.provider import Failed, Terms
+from redrush.records.sqlite.bills import BOOK as BILLS
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_examining import accept_problems, check_whole, problems_of
+from redrush.records.sqlite.messages import BOOK as MESSAGES
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.paying import steps
 from redrush.sqlfiles import load_statements
@@ -74,10 +77,10 @@ def test_all_that_is_wrong_is_gone_on_with_however_much_is_told(tmp_path: Path) 
     path = bills_at(tmp_path / "payments.db", *(f"g{number}" for number in range(12)))
     damage(path, "UPDATE bills SET subject = 'another'")
     with pytest.raises(ConfigError) as refused:
-        check_whole(path)
+        check_whole(path, BILLS)
     assert str(refused.value).count("is not what was written") == 5
     accept_problems(path)
-    check_whole(path)
+    check_whole(path, BILLS)
     damage(path, "UPDATE bills SET state = 'gone' WHERE source = 'g7'")
     assert problems_of(path) == ["bill payout g7 is in the state 'gone'"]
 
@@ -121,7 +124,7 @@ def test_a_row_that_somebody_goes_on_without_is_not_asked_for_again(tmp_path: Pa
 def test_messages_are_examined_too(tmp_path: Path) -> None:
     path = tmp_path / "messages.db"
     SqliteMessageBook.open_path(path).close()
-    check_whole(path)
+    check_whole(path, MESSAGES)
     damage_index(path, "state = 'new'", "state = 'sent'")
     damage(
         path,
@@ -131,7 +134,7 @@ def test_messages_are_examined_too(tmp_path: Path) -> None:
     )
     damage_index(path, "state = 'sent'", "state = 'new'")
     with pytest.raises(ConfigError, match="messages_due"):
-        check_whole(path)
+        check_whole(path, MESSAGES)
 
 
 def messages_at(path: Path) -> Path:
@@ -158,10 +161,10 @@ def messages_at(path: Path) -> Path:
 )
 def test_what_was_written_of_a_message_is_what_is_read(tmp_path: Path, change: str, says: str) -> None:
     path = messages_at(tmp_path / "messages.db")
-    check_whole(path)
+    check_whole(path, MESSAGES)
     damage(path, f"UPDATE messages SET {change} WHERE grant_id = 'g1'")
     with pytest.raises(ConfigError, match=says):
-        check_whole(path)
+        check_whole(path, MESSAGES)
     assert problems_of(path) == [says]
 
 
@@ -174,17 +177,17 @@ def test_a_book_of_the_version_before_is_no_damage_and_is_brought_to_this_one(tm
     for path in (messages_at(tmp_path / "messages.db"), bills_at(tmp_path / "payments.db", "g1")):
         table = "messages" if path.name == "messages.db" else "bills"
         damage(path, f"ALTER TABLE {table} DROP COLUMN digest", "PRAGMA user_version = 1")
-        check_whole(path)
+        check_whole(path, KINDS[path.name].BOOK)
     with closing(SqliteMessageBook.open_path(tmp_path / "messages.db")) as book:
         assert [str(one.state) for one in book.listed()] == ["sent", "sent"]
     with closing(SqliteBillBook.open_path(tmp_path / "payments.db")) as bills:
         assert [str(bill.state) for bill in bills.listed()] == ["failed"]
     for name in ("messages.db", "payments.db"):
-        check_whole(tmp_path / name)
+        check_whole(tmp_path / name, KINDS[name].BOOK)
 
 
 def test_a_text_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
     path = bills_at(tmp_path / "payments.db", "g1")
     damage(path, "UPDATE bills SET subject = CAST(x'b1' AS TEXT)")
     with pytest.raises(ConfigError, match=r"payments\.db: is damaged: a text in it is none"):
-        check_whole(path)
+        check_whole(path, BILLS)

@@ -12,12 +12,16 @@ import pytest
 
 from redrush.core.money.ledger import GrantRule, Posting
 from redrush.core.rush.campaign import Slots
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, NewerVersion
 from redrush.ports.records import Change, GrantRun, Posted, RecordsConflict, RecordsFailed
 from redrush.ports.store import FIRST_HISTORY, Fork, Given, Granted, History, Opened, Taken
 from redrush.processes.postgres_server import PostgresServer
 from redrush.records.postgres import PostgresRecords, RoundTotals
+from redrush.records.postgres.bills import PostgresBillBook
+from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.records.postgres.migrations import migrate, migrations
+from redrush.records.postgres.packets import PostgresPacketBook
+from redrush.records.postgres.sales import PostgresSaleBook
 from tests.conftest import Databases
 
 Connect = Callable[..., PostgresRecords]
@@ -322,3 +326,39 @@ def test_a_history_that_lacks_what_is_recorded_is_not_followed(
         assert records.begin(FIRST_HISTORY) == 3, "nothing has changed"
     else:
         assert records.begin(History(forks[-1].generation, forks)) == 3
+
+
+READS = {"records": "cursor", "bills": "listed", "messages": "listed", "sales": "all", "packets": "any_under_way"}
+OPENED: dict[str, Callable[[str], Any]] = {
+    "records": lambda dsn: PostgresRecords(dsn, "s1", as_it_is=True),
+    "bills": lambda dsn: PostgresBillBook(dsn, as_it_is=True),
+    "messages": lambda dsn: PostgresMessageBook(dsn, as_it_is=True),
+    "sales": lambda dsn: PostgresSaleBook(dsn, "c", as_it_is=True),
+    "packets": lambda dsn: PostgresPacketBook(dsn, "c", as_it_is=True),
+}
+
+
+def ask(name: str, dsn: str) -> None:
+    """Read something, as a command does."""
+    with closing(OPENED[name](dsn)) as opened:
+        getattr(opened, READS[name])()
+
+
+def test_commands_do_not_bring_the_database_of_a_running_stack_to_another_version(databases: Databases) -> None:
+    """They say what does; what a newer redrush has written is told as such."""
+    dsn, newest = databases.fresh(), len(migrations())
+    with psycopg.connect(dsn) as connection:
+        migrate(connection, "before", version_max=newest - 1)
+    before = asked(dsn, "SELECT version FROM schema_version ORDER BY version")
+    for name in OPENED:
+        with pytest.raises(ConfigError, match=f"version {newest - 1}, this redrush reads version {newest}: start the"):
+            ask(name, dsn)
+        assert asked(dsn, "SELECT version FROM schema_version ORDER BY version") == before, name
+    with psycopg.connect(dsn) as connection:
+        migrate(connection, "now")
+    for name in OPENED:
+        ask(name, dsn)
+    told(dsn, f"INSERT INTO schema_version VALUES ({newest + 1})")
+    for name in OPENED:
+        with pytest.raises(NewerVersion, match=f"of version {newest + 1}, this redrush knows {newest}"):
+            ask(name, dsn)

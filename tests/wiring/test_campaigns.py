@@ -165,10 +165,10 @@ async def test_others_are_served_while_the_books_of_one_that_wakes_are_looked_th
     begun, seen, in_time = threading.Semaphore(0), threading.Semaphore(0), []
 
     def waited_for(work: Callable[..., Any]) -> Callable[..., Any]:
-        def waits(book: Any) -> Any:
+        def waits(*what: Any) -> Any:
             begun.release()
             in_time.append(seen.acquire(timeout=PATIENCE_S))
-            return work(book)
+            return work(*what)
 
         return waits
 

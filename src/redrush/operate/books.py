@@ -1,18 +1,23 @@
 """Going on with a book of money that lacks something: what an operator decides, and what is written down of it."""
 
 from pathlib import Path
+from typing import Final
 
 import apsw
 import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.generations import note_generation
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, NewerVersion
 from redrush.operate.backup import BOOKS
+from redrush.records.sqlite import bills, messages, packets, sales
 from redrush.records.sqlite.book_examining import PROBLEMS_MAX, accept_problems, problems_of
 from redrush.records.sqlite.book_mark import lacks, life_in, mark_path, read_mark
-from redrush.records.sqlite.file import set_aside
+from redrush.records.sqlite.file import set_aside, version_at
 from redrush.stores.sqlite.lock import JournalLock
+
+KINDS: Final = {"payments.db": bills, "messages.db": messages, "packets.db": packets, "sales.db": sales}
+"""Which book a file is."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -25,7 +30,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 def check_books(data_dir: DataDir) -> dict[str, list[str]]:
     """Return what is wrong with each book of the directory, by name, all of it looked through; a server may be
-    running. ConfigError if there is no campaign."""
+    running. ConfigError if there is no campaign, NewerVersion for a book of a newer redrush."""
     data_dir.require()
     there = [name for name in BOOKS if (data_dir.root / name).exists() or mark_path(data_dir.root / name).exists()]
     return {name: _wrong(data_dir.root / name) for name in there}
@@ -54,10 +59,15 @@ def _wrong(path: Path) -> list[str]:
     if not path.exists():
         return ["is gone"]
     try:
+        version_at(path, KINDS[path.name].BOOK)
         why = lacks(read_mark(path), life_in(path))
         return ([] if why is None else [why]) + problems_of(path, most=PROBLEMS_MAX)
     except apsw.Error as error:
         return [f"cannot be read: {error}"]
+    except NewerVersion:
+        raise
+    except ConfigError as error:
+        return [str(error)]
 
 
 def _accept(data_dir: DataDir, name: str, wrong: list[str]) -> Accepted:

@@ -30,9 +30,9 @@ def sale_book_of(books: Books, campaign: str) -> AbstractContextManager[SaleBook
         require("scaled", "the orders of a deployment")
         from redrush.records.postgres.sales import PostgresSaleBook  # noqa: PLC0415 - an extra
 
-        return PostgresSaleBook(deployment.payments.records.read(), campaign)
+        return PostgresSaleBook(deployment.payments.records.read(), campaign, as_it_is=True)
 
-    return _opened(books, in_database, books.data_dir.sales, SqliteSaleBook.open_path)
+    return _opened(books, in_database, books.data_dir.sales, SqliteSaleBook.open_as_it_is)
 
 
 def packet_book_of(books: Books, campaign: str) -> AbstractContextManager[PacketBook | None]:
@@ -42,9 +42,9 @@ def packet_book_of(books: Books, campaign: str) -> AbstractContextManager[Packet
         require("scaled", "the packets of a deployment")
         from redrush.records.postgres.packets import PostgresPacketBook  # noqa: PLC0415 - an extra
 
-        return PostgresPacketBook(deployment.payments.records.read(), campaign)
+        return PostgresPacketBook(deployment.payments.records.read(), campaign, as_it_is=True)
 
-    return _opened(books, in_database, books.data_dir.packets, SqlitePacketBook.open_path)
+    return _opened(books, in_database, books.data_dir.packets, SqlitePacketBook.open_as_it_is)
 
 
 @contextmanager

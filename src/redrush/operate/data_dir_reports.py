@@ -16,7 +16,7 @@ from redrush.control.pot_file import pots_in
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.group import packet_of
 from redrush.core.rush.holding import PotTables, SlotTable, no_pots
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError, NewerVersion, RedrushError
 from redrush.operate.event_log import EventLog
 from redrush.ports.records import Records
 from redrush.ports.store import StoreCorrupt
@@ -27,6 +27,7 @@ from redrush.records.sqlite.packets import BOOK, SqlitePacketBook
 from redrush.settle.export import Format
 from redrush.settle.finding import Found
 from redrush.settle.reconcile import Report, reconcile
+from redrush.settle.reconcile.evidence import is_of_now
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 
@@ -62,7 +63,7 @@ def _pots_of(data_dir: DataDir) -> Iterator[PotTables]:
     if not data_dir.packets.exists():
         yield _told_gone(data_dir, others) if mark_path(data_dir.packets).exists() else others
         return
-    with closing(SqlitePacketBook.open_path(data_dir.packets)) as book:
+    with closing(SqlitePacketBook.open_as_it_is(data_dir.packets)) as book:
         yield with_packets(book, others)
 
 
@@ -92,8 +93,10 @@ def _reader_of(data_dir: DataDir) -> LogReader:
     """Return a reader of the journal. RedrushError, with what helps, where another file is in its place."""
     try:
         return LogReader(data_dir.journal)
+    except NewerVersion:
+        raise
     except ConfigError as fault:
-        if witnessed_by(data_dir) is None:  # there was no journal yet, or it is of a newer version
+        if witnessed_by(data_dir) is None:  # there was no journal yet
             raise
         raise RedrushError(f"{fault}; {commands_that_mend(data_dir)}") from fault
 
@@ -114,11 +117,14 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
     """Bring the records up to date, then return the reconciliation of the data directory.
 
     If a server is running it records by itself and is given `RECORDED_WITHIN_S`; what it has not recorded then is
-    reported as behind. Otherwise what a crash left unrecorded is recorded here.
+    reported as behind. Otherwise what a crash left unrecorded is recorded here; not where a file is of an earlier
+    redrush, for recording would bring it to this one's version.
     """
     sealed = load_event(data_dir).sealed
     check_served(data_dir)
     bills_of = keeper_of_books(data_dir).root
+    if not (is_of_now(data_dir.journal) and is_of_now(data_dir.records)):
+        return reconcile(data_dir.root, bills_of)
     try:
         asyncio.run(_catch_up(data_dir, sealed))
     except StoreInUse:

@@ -85,7 +85,7 @@ def _read(deployment: DeploymentFile, work: Callable[[EventLog], _Result]) -> _R
 
     async def read() -> tuple[_Result, dict[str, StoreUnavailable]]:
         stores = await open_stores(deployment, event.sealed.campaign.id, Duty.WARDEN)
-        records = {spec.id: open_records(spec) for spec in deployment.sets}
+        records = {spec.id: open_records(spec, as_it_is=True) for spec in deployment.sets}
         away: dict[str, StoreUnavailable] = {}
         names = {id(store): set_id for set_id, store in stores.items()}
         try:

@@ -110,7 +110,7 @@ def _has_orders(book: SaleBook, user: str | None) -> bool:
 def _has_orders_at(sales: Path, user: str | None) -> bool:
     if not sales.exists():
         return False
-    with closing(SqliteSaleBook.open_path(sales)) as book:
+    with closing(SqliteSaleBook.open_as_it_is(sales)) as book:
         return _has_orders(book, user)
 
 

@@ -154,6 +154,7 @@ def begin_anew(data_dir: DataDir, left: Left, rows: list[Row], order: Order) -> 
 
 
 def what_is_left(data_dir: DataDir) -> Left:
+    journal, rebuilt = salvage(data_dir.journal), salvage(data_dir.journal.with_name(data_dir.journal.name + REBUILT))
     recorded: list[Row] = []
     log = ""
     if data_dir.records.exists():
@@ -166,8 +167,7 @@ def what_is_left(data_dir: DataDir) -> Left:
                 recorded = []
             finally:
                 records.close()
-    rebuilt = salvage(data_dir.journal.with_name(data_dir.journal.name + REBUILT))
-    return Left(salvage(data_dir.journal), rebuilt, recorded, log, witnessed_by(data_dir))
+    return Left(journal, rebuilt, recorded, log, witnessed_by(data_dir))
 
 
 def _longest(left: Left) -> tuple[str, list[Row]]:

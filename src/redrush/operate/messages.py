@@ -55,7 +55,7 @@ def message_book_of(books: Books, *, begins: bool = False) -> Iterator[MessageBo
         from redrush.records.postgres.messages import PostgresMessageBook  # noqa: PLC0415 - an extra
 
         dsn = books.deployment.payments.records.read()
-        with known_if_down(books), closing(PostgresMessageBook(dsn)) as in_database:
+        with known_if_down(books), closing(PostgresMessageBook(dsn, as_it_is=True)) as in_database:
             yield in_database
         return
     data_dir = keeper_of_books(books.data_dir)
@@ -64,9 +64,10 @@ def message_book_of(books: Books, *, begins: bool = False) -> Iterator[MessageBo
         raise ConfigError(
             f"{data_dir.root}: nobody was told anything yet; [[message]] of the campaign file says who is"
         )
-    book = SqliteMessageBook.open_path(data_dir.messages)
+    book = SqliteMessageBook.open_as_it_is(data_dir.messages)
     try:
-        begin_mark(data_dir.messages)
+        if begins:
+            begin_mark(data_dir.messages)
         yield book
     finally:
         book.close()

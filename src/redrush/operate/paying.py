@@ -128,12 +128,12 @@ def book_of(books: Books) -> Iterator[BillBook]:
         from redrush.records.postgres.bills import PostgresBillBook  # noqa: PLC0415 - an extra
 
         dsn = books.deployment.payments.records.read()
-        with known_if_down(books), closing(PostgresBillBook(dsn)) as in_database:
+        with known_if_down(books), closing(PostgresBillBook(dsn, as_it_is=True)) as in_database:
             yield in_database
         return
     if not books.there_are:
         raise ConfigError(f"{data_dir.root}: has no bills; `redrush serve --payments FILE` makes them")
-    book = SqliteBillBook.open_path(data_dir.payments)
+    book = SqliteBillBook.open_as_it_is(data_dir.payments)
     try:
         yield book
     finally:

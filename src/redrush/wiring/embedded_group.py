@@ -9,7 +9,7 @@ from redrush.core.rush.group import packet_of
 from redrush.gate.group.parts import NO_SLOTS, GroupParts, NotedHome, ServedGroup, Won
 from redrush.providers.followers import followers_at
 from redrush.records.sqlite.book_examining import check_whole
-from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.records.sqlite.packets import BOOK, SqlitePacketBook
 from redrush.wiring.embedded_part import EMBEDDED_SET, Part
 from redrush.wiring.packet_desk import PacketDesk
 
@@ -17,7 +17,7 @@ from redrush.wiring.packet_desk import PacketDesk
 def packets_at(data_dir: DataDir) -> SqlitePacketBook:
     """Open the book of packets of a directory, once it was looked through, which a loop that serves others does not
     wait for. ConfigError for a book that is none, or is damaged."""
-    check_whole(data_dir.packets)
+    check_whole(data_dir.packets, BOOK)
     return SqlitePacketBook.open_path(data_dir.packets)
 
 

@@ -10,7 +10,7 @@ from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.sale_order import NEVER_US
 from redrush.gate.rush.sale import Sale
 from redrush.records.sqlite.book_examining import check_whole
-from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.records.sqlite.sales import BOOK, SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.settle.selling.units import ONLY_SET, Units
 from redrush.wiring.embedded_part import Ground, Part
@@ -21,7 +21,7 @@ from redrush.wiring.selling_room import SellingRoom
 def orders_at(data_dir: DataDir) -> PrivateSaleBook:
     """Open the book of orders of a directory, once it was looked through, which a loop that serves others does not wait
     for. ConfigError for a book that is none, or is damaged."""
-    check_whole(data_dir.sales)
+    check_whole(data_dir.sales, BOOK)
     return PrivateSaleBook(SqliteSaleBook.open_path(data_dir.sales), PersonalData(data_dir))
 
 

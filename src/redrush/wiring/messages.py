@@ -134,7 +134,7 @@ class DirectoryShelf:
     def __init__(self, data_dir: DataDir) -> None:
         """ConfigError for a book that is gone, or damaged."""
         check_there(data_dir.messages, BOOK)
-        check_whole(data_dir.messages)
+        check_whole(data_dir.messages, BOOK)
         self._path = data_dir.messages
 
     def has_book(self) -> bool:

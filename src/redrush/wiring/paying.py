@@ -27,7 +27,7 @@ from redrush.ports.bill_book import BillBook
 from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
 from redrush.ports.veil import Veil
-from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.bills import BOOK, SqliteBillBook
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.book_mark import begin_mark
 from redrush.settle.pages import ReadLog
@@ -44,7 +44,7 @@ NOTICES_PATH: Final = "notices"
 def bill_book_at(data_dir: DataDir, *, pays: bool) -> SqliteBillBook:
     """Open the bill book of a directory. ConfigError if it is damaged, or gone from a directory that has paid people:
     one begun anew would not know whom. `pays`: it may pay from now on, and that is written down."""
-    check_whole(data_dir.payments)
+    check_whole(data_dir.payments, BOOK)
     book = SqliteBillBook.open_path(data_dir.payments)
     if pays:
         begin_mark(data_dir.payments)

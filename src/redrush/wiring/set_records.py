@@ -23,11 +23,17 @@ RecordsFailed."""
 
 
 def open_records(
-    spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+    spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S, *, as_it_is: bool = False
 ) -> PostgresRecords:
-    """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
+    """Return the records that the set's log goes to; `as_it_is` for a command that looks. Connects to nothing yet;
+    reads the DSN."""
     return PostgresRecords(
-        spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s, tell=server_log().info
+        spec.records.read(),
+        spec.id,
+        query_max_s=query_max_s,
+        answer_max_s=answer_max_s,
+        tell=server_log().info,
+        as_it_is=as_it_is,
     )
 
 

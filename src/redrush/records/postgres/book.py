@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import msgspec
 import psycopg
 
-from redrush.core.nobody import ignore
 from redrush.errors import ConfigError, RedrushError
 from redrush.records.postgres.greeting import PACKAGE, reading, writing
 from redrush.records.postgres.link import Cursor
@@ -21,12 +20,13 @@ class PostgresBook:
     """A connection that writes, another that reads, and the statements of one book. Calls may come from any thread;
     reads wait for no write. ConfigError for a database that cannot be used."""
 
-    def __init__(self, package: str, dsn: str, named: Mapping[str, Any], tell: Tell = ignore) -> None:
-        """Connects to nothing yet. The statements are in `queries.sql` of the package; each is given `named`."""
+    def __init__(self, package: str, dsn: str, named: Mapping[str, Any], tell: Tell, *, as_it_is: bool) -> None:
+        """Connects to nothing yet. The statements are in `queries.sql` of the package; each is given `named`.
+        `as_it_is`: for a command, which leaves the tables of the version that they are of."""
         self._sql = {name: text.encode() for name, text in load_statements(package, "queries.sql").items()}
         self._named = named
-        self._writer = writing(dsn, tell=tell, also=_by_index)
-        self._reader = reading(dsn, tell=tell, also=_by_index)
+        self._writer = writing(dsn, tell=tell, also=_by_index, as_it_is=as_it_is)
+        self._reader = reading(dsn, tell=tell, also=_by_index, as_it_is=as_it_is)
 
     def close(self) -> None:
         """Close both connections; later calls raise what a server that is gone raises."""

@@ -9,7 +9,7 @@ from redrush.core.nobody import ignore
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
 from redrush.records.postgres.link import ANSWER_MAX_S, Link, name_of
-from redrush.records.postgres.migrations import Tell, check_known, migrate
+from redrush.records.postgres.migrations import Tell, check_known, leave_as_it_is, migrate
 from redrush.sqlfiles import load_statements
 
 ABANDONED_S: Final = 30
@@ -30,7 +30,7 @@ Greet = Callable[[psycopg.Connection[Any]], object]
 
 
 def refuse_newer(dsn: str) -> None:
-    """Raise ConfigError if the records and books there are of a version that this redrush does not know, RecordsFailed
+    """Raise NewerVersion if the records and books there are of a version that this redrush does not know, RecordsFailed
     if that cannot be found out. Nothing is changed."""
     link = Link(dsn, lambda connection: check_known(connection, name_of(dsn)))
     try:
@@ -40,11 +40,18 @@ def refuse_newer(dsn: str) -> None:
         link.close()
 
 
-def writing(dsn: str, answer_max_s: float = ANSWER_MAX_S, tell: Tell = ignore, also: Greet = ignore) -> Link:
+def writing(
+    dsn: str,
+    answer_max_s: float = ANSWER_MAX_S,
+    tell: Tell = ignore,
+    also: Greet = ignore,
+    *,
+    as_it_is: bool = False,
+) -> Link:
     """Return a link whose commits are durable when they return. Connects to nothing yet.
 
     A server without fsync, or of another encoding, is refused with ConfigError. The schema is made, or brought to this
-    version, with the first connection; `tell` hears how far that is.
+    version, with the first connection; `tell` hears how far that is. `as_it_is`: one of before is refused instead.
     """
     sql, name = load_statements(PACKAGE, "queries.sql"), name_of(dsn)
 
@@ -61,19 +68,26 @@ def writing(dsn: str, answer_max_s: float = ANSWER_MAX_S, tell: Tell = ignore, a
         connection.execute(sql["commit_durably"].encode())
         connection.execute(sql["say_recorder"].encode())
         connection.execute(sql["end_abandoned"].encode(), {"milliseconds": str(ABANDONED_S * 1_000)})
-        migrate(connection, name, tell)
+        (leave_as_it_is if as_it_is else migrate)(connection, name, tell)
         also(connection)
 
     return Link(dsn, greet, answer_max_s)
 
 
-def reading(dsn: str, query_max_s: float = QUERY_MAX_S, tell: Tell = ignore, also: Greet = ignore) -> Link:
+def reading(
+    dsn: str,
+    query_max_s: float = QUERY_MAX_S,
+    tell: Tell = ignore,
+    also: Greet = ignore,
+    *,
+    as_it_is: bool = False,
+) -> Link:
     """Return a link that cannot write. No statement takes longer than `query_max_s`, which the server holds too.
     Connects to nothing yet; the schema is made as by `writing`."""
     sql, name = load_statements(PACKAGE, "queries.sql"), name_of(dsn)
 
     def greet(connection: psycopg.Connection[Any]) -> None:
-        migrate(connection, name, tell)
+        (leave_as_it_is if as_it_is else migrate)(connection, name, tell)
         connection.execute(sql["bound_statements"].encode(), {"milliseconds": str(int(query_max_s * 1_000))})
         also(connection)
 

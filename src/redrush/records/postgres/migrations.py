@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from redrush.core.nobody import ignore
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, NewerVersion
 from redrush.records.postgres.link import ImpatientConnection
 from redrush.sqlfiles import load_numbered, load_statements
 
@@ -34,7 +34,7 @@ def migrate(
 
     `tell` hears how far a step is that has much to move; each such word is a sign of life, too.
 
-    Where it is already, nothing is done and no right to change anything is needed. Raises ConfigError if it is newer
+    Where it is already, nothing is done and no right to change anything is needed. Raises NewerVersion if it is newer
     than this redrush knows.
     """
     sql = load_statements(__package__, "queries.sql")
@@ -56,17 +56,29 @@ def migrate(
 
 
 def check_known(connection: psycopg.Connection[Any], name: str) -> None:
-    """Raise ConfigError if the database is newer than this redrush knows. Changes nothing."""
+    """Raise NewerVersion if the database is newer than this redrush knows. Changes nothing."""
     _check_known(_version(connection, load_statements(__package__, "queries.sql")), name)
 
 
 def _check_known(version: int, name: str) -> None:
     newest = len(migrations())
     if version > newest:
-        raise ConfigError(
+        raise NewerVersion(
             f"{name} has records of version {version}, this redrush knows {newest}: use the redrush that wrote them, "
             "or a newer one"
         )
+
+
+def leave_as_it_is(connection: psycopg.Connection[Any], name: str, tell: Tell = ignore) -> None:
+    """For commands: do nothing to a database that processes of the redrush before may use, but raise ConfigError if it
+    is not of this version. One that nobody has used yet is made as by `migrate`."""
+    version, newest = _version(connection, load_statements(__package__, "queries.sql")), len(migrations())
+    if 0 < version < newest:
+        raise ConfigError(
+            f"{name} has records of version {version}, this redrush reads version {newest}: start the stack, or its "
+            "roles, by this redrush first, which brings them there; nothing was changed"
+        )
+    migrate(connection, name, tell)
 
 
 @contextmanager

@@ -97,17 +97,18 @@ class PostgresRecords:
         query_max_s: float = QUERY_MAX_S,
         answer_max_s: float = ANSWER_MAX_S,
         tell: Tell = ignore,
+        as_it_is: bool = False,
     ) -> None:
         """Connects to nothing yet. `log` names the log in the database, such as "s1". `tell` hears how far a migration
-        of the schema is.
+        of the schema is; `as_it_is`: there is none, for a command leaves the tables of the version that they are of.
 
         No statement of `cursor` and `apply` waits longer than `answer_max_s` for its answer, and none of the others
         longer than `query_max_s`, which the server holds too, and a moment more.
         """
         self._log = log
         self._sql = load_statements(PACKAGE, "queries.sql")
-        self._writer = writing(dsn, answer_max_s, tell)
-        self._reader = reading(dsn, query_max_s, tell)
+        self._writer = writing(dsn, answer_max_s, tell, as_it_is=as_it_is)
+        self._reader = reading(dsn, query_max_s, tell, as_it_is=as_it_is)
         self._campaigns: dict[str, int] = {}
         self._pots: dict[tuple[int, str], tuple[int, GrantRule]] = {}
         self._generation: int | None = None

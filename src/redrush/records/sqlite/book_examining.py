@@ -22,6 +22,7 @@ import msgspec
 from redrush.errors import ConfigError
 from redrush.ports.journal import digest
 from redrush.records.sqlite.book_mark import PACKAGE, refusal
+from redrush.records.sqlite.file import Book, version_at
 from redrush.sqlfiles import load_statements
 
 START_S: Final = 0.5
@@ -112,17 +113,19 @@ def _broken(connection: apsw.Connection, integrity: str) -> set[str]:
     return broken
 
 
-def check_whole(book: Path) -> None:
-    """Raise ConfigError, with what helps, if a look of `START_S` finds damage. Nothing is wrong with a book that is not
-    there: `redrush.records.sqlite.file.open_durable` knows whether it was."""
-    if not book.exists():
+def check_whole(path: Path, book: Book) -> None:
+    """Raise ConfigError, with what helps, if a look of `START_S` finds damage; NewerVersion for a book of a newer
+    redrush, of which nobody knows here what is damage. Nothing is wrong with a book that is not there:
+    `redrush.records.sqlite.file.open_durable` knows whether it was."""
+    if not path.exists():
         return
     try:
-        problems = problems_of(book, START_S, PROBLEMS_MAX)
+        version_at(path, book)
+        problems = problems_of(path, START_S, PROBLEMS_MAX)
     except apsw.Error as error:
         problems = [str(error)]
     if problems:
-        raise ConfigError(refusal(book, f"is damaged: {'; '.join(problems)}"))
+        raise ConfigError(refusal(path, f"is damaged: {'; '.join(problems)}"))
 
 
 def accept_problems(book: Path) -> None:

@@ -13,7 +13,7 @@ there was a book.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -78,10 +78,7 @@ def life_in(book: Path) -> Life:
     cannot be read."""
     connection = apsw.Connection(os.fspath(book), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        sql = load_statements(PACKAGE, "book_mark.sql")
-        if not connection.execute(sql["has_life"]).get:
-            return Life("", 0)
-        return _read(connection, sql["life"])
+        return _life_of_book(connection, load_statements(PACKAGE, "book_mark.sql"))
     finally:
         connection.close(True)
 
@@ -89,23 +86,31 @@ def life_in(book: Path) -> Life:
 class MarkedBook:
     """The connection that writes to a book, each commit counted. Not thread-safe: its book has a lock."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
-        """Raises ConfigError if the book lacks something. To be called within the transaction that has made it."""
+    def __init__(self, connection: apsw.Connection, path: Path, refused: str | None = None) -> None:
+        """Raises ConfigError if the book lacks something. To be called within the transaction that has made it.
+
+        One that is only read says in `refused` why each change is.
+        """
         self.connection = connection
         self._path = path
         self._sql = load_statements(PACKAGE, "book_mark.sql")
         self._fd = -1
-        connection.execute(self._sql["create"])
-        connection.execute(self._sql["begin"], {"book": secrets.token_hex(ID_BYTES)})
-        self._life = _read(connection, self._sql["life"])
-        why = lacks(read_mark(path), self._life)
+        self._refused = refused
+        known = read_mark(path)  # first: a commit that is made meanwhile is in the book before it is in the mark
+        if refused is None:
+            connection.execute(self._sql["create"])
+            connection.execute(self._sql["begin"], {"book": secrets.token_hex(ID_BYTES)})
+        self._life = _life_of_book(connection, self._sql)
+        why = lacks(known, self._life)
         if why is not None:
             raise ConfigError(refusal(path, why))
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Change the book within: all of it durably, or nothing. Raises apsw.Error, and OSError if the mark cannot be
-        written: then it is done, and nobody may be told."""
+        """Change the book within: all of it durably, or nothing. Raises apsw.Error, OSError if the mark cannot be
+        written: then it is done, and nobody may be told; ConfigError for a book that is only read."""
+        if self._refused is not None:
+            raise ConfigError(self._refused)
         before = self.connection.total_changes()
         with transaction(self.connection):
             yield
@@ -140,6 +145,11 @@ def refusal(path: Path, why: str) -> str:
         f"made since, or `redrush book accept --data {data} --why …` goes on without what is missing: docs/promises.md "
         "says what follows from that"
     )
+
+
+def _life_of_book(connection: apsw.Connection, sql: Mapping[str, str]) -> Life:
+    """Return what it says of itself; no commits where it says nothing."""
+    return _read(connection, sql["life"]) if connection.execute(sql["has_life"]).get else Life("", 0)
 
 
 def _read(connection: apsw.Connection, query: str) -> Life:

@@ -5,13 +5,13 @@ What SQLite says of either is told in our words.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError, NewerVersion, RedrushError
 from redrush.ports.records import RecordsConflict, RecordsDamaged, RecordsFailed
 from redrush.records.sqlite.book_mark import MarkedBook, mark_path, refusal
 from redrush.records.sqlite.migrations import Tell, migrate
@@ -73,26 +73,67 @@ class Book(NamedTuple):
 def open_durable(path: Path, book: Book) -> MarkedBook:
     """Open a book, or begin one, its owner's alone; each commit is synced (`synchronous=FULL`), and counted.
 
-    A file of an older version is brought to the newest one, all or none. Raises ConfigError for a file of something
-    else or of a newer version, for one that lacks commits which were made, or that cannot be opened at all.
+    For servers: a file of an older version is brought to the newest one, all or none. Raises NewerVersion, and
+    ConfigError for a file of something else, for one that lacks commits which were made, or that cannot be opened at
+    all.
     """
-    with ExitStack() as opened:
-        try:
-            check_there(path, book)
-            _make_private(path)
-            connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-            opened.callback(connection.close, force=True)
-            with transaction(connection):
-                _begin(connection, path, book)
-                marked = MarkedBook(connection, path)
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise ConfigError(refusal(path, f"cannot be opened as {book.name}: {error}")) from error
-        except (apsw.Error, OSError) as error:
-            raise ConfigError(f"{path}: cannot be opened as {book.name}: {error}") from error
+    with ExitStack() as opened, _opening(path, book):
+        check_there(path, book)
+        _make_private(path)
+        connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        opened.callback(connection.close, force=True)
+        with transaction(connection):
+            _begin(connection, path, book)
+            marked = MarkedBook(connection, path)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
         opened.pop_all()
     return marked
+
+
+def open_as_it_is(path: Path, book: Book) -> MarkedBook:
+    """Open a book for a command, as `open_durable` does, but leave it of the version that it is of: a server of the
+    redrush before may have it open, or has to be able to start again.
+
+    One of an older version can be read, for none has lost what commands read; each change is refused with ConfigError.
+    """
+    with ExitStack() as opened, _opening(path, book):
+        check_there(path, book)
+        version, newest = version_at(path, book), max(book.versions)
+        if version in {0, newest}:
+            return open_durable(path, book)
+        connection = read_durable(path)
+        opened.callback(connection.close, force=True)
+        marked = MarkedBook(
+            connection,
+            path,
+            refused=(
+                f"{path} is {book.name} of version {version}, this redrush writes version {newest}: start the server "
+                "by this redrush first, which brings it there; nothing was changed"
+            ),
+        )
+        opened.pop_all()
+    return marked
+
+
+def version_at(path: Path, book: Book) -> int:
+    """Return the version of a book, whoever has it open; 0 where there is none yet. Raises NewerVersion, ConfigError
+    for a file of something else, and apsw.Error."""
+    if not path.exists():
+        return 0
+    with closing(_connect(path, apsw.SQLITE_OPEN_READONLY)) as connection:
+        return _version_of(connection, path, book)
+
+
+@contextmanager
+def _opening(path: Path, book: Book) -> Iterator[None]:
+    """Raise ConfigError for what SQLite or the disk says of a book that is opened."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise ConfigError(refusal(path, f"cannot be opened as {book.name}: {error}")) from error
+    except (apsw.Error, OSError) as error:
+        raise ConfigError(f"{path}: cannot be opened as {book.name}: {error}") from error
 
 
 def check_there(path: Path, book: Book) -> None:
@@ -109,20 +150,28 @@ def read_durable(path: Path) -> apsw.Connection:
 
 
 def _begin(connection: apsw.Connection, path: Path, book: Book) -> None:
-    newest, version = max(book.versions), connection.pragma("user_version")
-    if connection.pragma("application_id") != book.application_id:
-        if version or connection.execute("SELECT count(*) FROM sqlite_schema").get:
-            raise ConfigError(f"{path} is not {book.name} of redrush: move it away, or give another directory")
+    version = _version_of(connection, path, book)
+    if not version:
         connection.pragma("application_id", book.application_id)
-    if version > newest:
-        raise ConfigError(
-            f"{path} is {book.name} of version {version}, this redrush reads version {newest}: "
-            "use the redrush that wrote it"
-        )
     for target, script in book.versions.items():
         if version < target:
             connection.execute(script)
             connection.pragma("user_version", target)
+
+
+def _version_of(connection: apsw.Connection, path: Path, book: Book) -> int:
+    """Return the version, 0 of a file that is empty. Raises ConfigError for a file of something else, NewerVersion."""
+    newest, version = max(book.versions), int(str(connection.pragma("user_version")))
+    if connection.pragma("application_id") != book.application_id:
+        if version or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            raise ConfigError(f"{path} is not {book.name} of redrush: move it away, or give another directory")
+        return 0
+    if version > newest:
+        raise NewerVersion(
+            f"{path} is {book.name} of version {version}, this redrush reads version {newest}: "
+            "use the redrush that wrote it"
+        )
+    return version
 
 
 def set_aside(path: Path) -> Path:

@@ -16,7 +16,7 @@ import msgspec
 from redrush.ports.journal import digest
 from redrush.ports.packets import Booked, BookFailed, Packet, Stage
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import PACKAGE, Book, book_failures, open_durable, read_durable
+from redrush.records.sqlite.file import PACKAGE, Book, book_failures, open_as_it_is, open_durable, read_durable
 from redrush.sqlfiles import load_statements
 
 _SQL: Final = load_statements(PACKAGE, "packets.sql")
@@ -47,6 +47,12 @@ class SqlitePacketBook:
     def open_path(cls, path: Path) -> Self:
         """Open the book at `path`, an empty one where there is none. ConfigError as of `open_durable`."""
         writer = open_durable(path, BOOK)
+        return cls(path, writer, read_durable(path))
+
+    @classmethod
+    def open_as_it_is(cls, path: Path) -> Self:
+        """Open the book for a command. ConfigError as of `redrush.records.sqlite.file.open_as_it_is`."""
+        writer = open_as_it_is(path, BOOK)
         return cls(path, writer, read_durable(path))
 
     def add(self, packets: Sequence[Booked]) -> list[Booked]:

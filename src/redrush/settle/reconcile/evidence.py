@@ -8,14 +8,33 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
 
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError, NewerVersion, RedrushError
 
 VERSIONS: Final = (1, 2)
+
+
+class Readable(NamedTuple):
+    """Which versions of a SQLite file are read here: the number in its header says that it is one, the next to it the
+    version."""
+
+    application_id: int
+    oldest: int
+    newest: int
+
+
+READABLE: Final = {
+    "journal.db": Readable(0x7264726A, 1, 3),
+    "records.db": Readable(0x52525243, 7, 7),
+    "packets.db": Readable(0x5252504B, 1, 4),
+    "payments.db": Readable(0x52525042, 1, 2),
+    "sales.db": Readable(0x52525353, 1, 2),
+}
+"""By the file's name. What is of another version is told of, never taken for something that agrees."""
 
 ADDED: Final = "added:"
 """Transfers that begin so give slots to a round that an amendment has added: they come from nowhere."""
@@ -267,8 +286,8 @@ def _read(path: Path) -> bytes:
 def one_state_of(path: Path, what: str) -> Iterator[apsw.Connection]:
     """Open a SQLite file for reading, within one transaction: one state of it, while others may write.
 
-    Raises ConfigError if the file is missing or is not `what`, RedrushError if it is damaged; this also for what is
-    raised by queries in the block.
+    Raises ConfigError if the file is missing, is not `what`, or of a version that is not read here, RedrushError if it
+    is damaged; this also for what is raised by queries in the block.
     """
     if not path.is_file():
         raise ConfigError(f"{path} is missing")
@@ -277,6 +296,7 @@ def one_state_of(path: Path, what: str) -> Iterator[apsw.Connection]:
             connection.set_busy_timeout(BUSY_MAX_MS)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute("BEGIN")
+            _check_version(connection, path)
             yield connection
     except (apsw.SQLError, apsw.NotADBError) as error:  # the former for a table or a column that it lacks
         raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
@@ -284,3 +304,36 @@ def one_state_of(path: Path, what: str) -> Iterator[apsw.Connection]:
         raise RedrushError(f"{path} is damaged: {error}") from error
     except apsw.Error as error:
         raise RedrushError(f"{path} cannot be read: {error}") from error
+
+
+def is_of_now(path: Path) -> bool:
+    """Whether a server of this redrush would leave a file of the version that it is of: there may be none, or one that
+    cannot be read."""
+    try:
+        with closing(apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            version = _version_of(connection)
+    except apsw.Error:
+        return True
+    return not 0 < version < READABLE[path.name].newest
+
+
+def _version_of(connection: apsw.Connection) -> int:
+    return int(str(connection.pragma("user_version")))
+
+
+def _check_version(connection: apsw.Connection, path: Path) -> None:
+    """Raise ConfigError for a version that is not read here; what another program wrote has none of ours."""
+    readable = READABLE.get(path.name)
+    if readable is None or connection.pragma("application_id") != readable.application_id:
+        return
+    version = _version_of(connection)
+    if version > readable.newest:
+        raise NewerVersion(
+            f"{path} is of version {version}, this redrush reads version {readable.newest}: "
+            "use the redrush that wrote it"
+        )
+    if version < readable.oldest:
+        raise ConfigError(
+            f"{path} is of version {version}, this redrush reads version {readable.newest}: start the server by this "
+            "redrush first, which brings it there, or reconcile by the redrush that wrote it"
+        )

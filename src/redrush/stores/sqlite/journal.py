@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import apsw
 import msgspec
 
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, NewerVersion
 from redrush.ports.journal import Identity, digest
 from redrush.ports.log_rows import Row, chain_after, record_of
 from redrush.ports.store import LogRecord, StoreCorrupt, StoreFailed
@@ -126,9 +126,13 @@ def check_identity(connection: apsw.Connection, path: Path) -> int:
         return 0
     if application_id != APPLICATION_ID:
         raise ConfigError(f"{path} is a SQLite file of another program, not a journal of redrush")
+    if version > SCHEMA_VERSION:
+        raise NewerVersion(
+            f"{path} is a journal of version {version}; this redrush reads version {SCHEMA_VERSION}, use a newer one"
+        )
     if version not in {UNCHAINED_VERSION, OF_RUNS_VERSION, SCHEMA_VERSION}:
         raise ConfigError(
-            f"{path} is a journal of version {version}; this redrush reads version {SCHEMA_VERSION}, use a newer one"
+            f"{path} is a journal of version {version}, which no redrush has written; this one reads {SCHEMA_VERSION}"
         )
     return int(version)
 

@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from redrush.errors import RedrushError
+from redrush.errors import NewerVersion, RedrushError
 from redrush.ports.journal import Identity
 from redrush.ports.log_rows import Row, chain_after
 from redrush.ports.store import StoreCorrupt, StoreFailed
@@ -52,7 +52,8 @@ class Salvaged(msgspec.Struct, frozen=True):
 
 
 def salvage(path: Path) -> Salvaged:
-    """Read what is sound of the journal, and what is in its WAL. Nobody may write it. Raises nothing."""
+    """Read what is sound of the journal, and what is in its WAL. Nobody may write it. Raises NewerVersion alone: such a
+    journal is whole."""
     rows: list[Row] = []
     identity = None
     chain = ""
@@ -81,6 +82,8 @@ def salvage(path: Path) -> Salvaged:
             connection.close(True)
     except StoreCorrupt as fault:
         return Salvaged(None, rows, chain, str(fault))
+    except NewerVersion:
+        raise
     except (apsw.Error, OSError, UnicodeDecodeError, RedrushError) as fault:
         return Salvaged(identity, rows, chain, f"cannot be read ({fault})")
     return Salvaged(identity, rows, chain, None)

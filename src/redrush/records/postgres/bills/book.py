@@ -50,9 +50,9 @@ from redrush.records.postgres.migrations import Tell
 class PostgresBillBook(PostgresBook):
     """Fulfils `redrush.ports.bill_book.BillBook`. Calls may come from any thread; reads wait for no write."""
 
-    def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore) -> None:
+    def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore, as_it_is: bool = False) -> None:
         """Connects to nothing yet. `teller` names who takes bills here, as long as it lives; None: whoever asks may."""
-        super().__init__(__package__, dsn, {}, tell)
+        super().__init__(__package__, dsn, {}, tell, as_it_is=as_it_is)
         self._lease = Lease(teller)
         self.is_standby = False
         """Whether somebody else was the teller when bills were last asked for."""

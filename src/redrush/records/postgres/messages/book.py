@@ -19,10 +19,10 @@ from redrush.records.postgres.migrations import Tell
 class PostgresMessageBook(PostgresBook):
     """Fulfils `redrush.ports.message_book.MessageBook`. Calls may come from any thread; reads wait for no write."""
 
-    def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore) -> None:
+    def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore, as_it_is: bool = False) -> None:
         """Connects to nothing yet. `teller` names who takes messages here, as long as it lives; None: whoever asks
         may."""
-        super().__init__(__package__, dsn, {}, tell)
+        super().__init__(__package__, dsn, {}, tell, as_it_is=as_it_is)
         self._lease = Lease(teller)
 
     def put(self, messages: Sequence[NewMessage], now_us: int, cursor: tuple[str, int] | None = None) -> int:

@@ -20,9 +20,9 @@ class PostgresPacketBook(PostgresBook):
     """Fulfils `redrush.ports.packets.PacketBook` for one campaign. Calls may come from any thread; reads wait for no
     write."""
 
-    def __init__(self, dsn: str, campaign: str, *, tell: Tell = ignore) -> None:
+    def __init__(self, dsn: str, campaign: str, *, tell: Tell = ignore, as_it_is: bool = False) -> None:
         """Connects to nothing yet."""
-        super().__init__(__package__, dsn, {"campaign": campaign}, tell)
+        super().__init__(__package__, dsn, {"campaign": campaign}, tell, as_it_is=as_it_is)
 
     def add(self, packets: Sequence[Booked]) -> list[Booked]:
         """See the port."""

@@ -23,9 +23,9 @@ class PostgresSaleBook(PostgresBook):
     """Fulfils `redrush.ports.sale_book.SaleBook` for one campaign. Calls may come from any thread; reads wait for no
     write. ConfigError for a database that cannot be used."""
 
-    def __init__(self, dsn: str, campaign: str, *, tell: Tell = ignore) -> None:
+    def __init__(self, dsn: str, campaign: str, *, tell: Tell = ignore, as_it_is: bool = False) -> None:
         """Connects to nothing yet."""
-        super().__init__(__package__, dsn, {"campaign": campaign}, tell)
+        super().__init__(__package__, dsn, {"campaign": campaign}, tell, as_it_is=as_it_is)
 
     def keep(self, orders: Sequence[SaleOrder]) -> list[SaleOrder | None]:
         """See the port."""

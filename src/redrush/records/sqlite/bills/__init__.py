@@ -1,5 +1,5 @@
 """The bill book of the embedded form: `payments.db`."""
 
-from redrush.records.sqlite.bills.book import SqliteBillBook
+from redrush.records.sqlite.bills.book import BOOK, SqliteBillBook
 
-__all__ = ["SqliteBillBook"]
+__all__ = ["BOOK", "SqliteBillBook"]

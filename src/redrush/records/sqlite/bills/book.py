@@ -43,7 +43,7 @@ from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
 from redrush.records.ledger_pages import ledger_page
 from redrush.records.sqlite.book_examining import add_digest_of, digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, book_failures, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_as_it_is, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
 BOOK: Final = Book("a bill book", "people were paid", 0x52525042, load_numbered(__package__))
@@ -68,6 +68,11 @@ class SqliteBillBook:
     def open_path(cls, path: Path) -> Self:
         """Open the book, making it if the file is missing. ConfigError as of `open_durable`."""
         return cls(path, open_durable(path, BOOK))
+
+    @classmethod
+    def open_as_it_is(cls, path: Path) -> Self:
+        """Open the book for a command. ConfigError as of `redrush.records.sqlite.file.open_as_it_is`."""
+        return cls(path, open_as_it_is(path, BOOK))
 
     # -- making
 

@@ -12,7 +12,7 @@ from redrush.ports.message_book import Fate, KeptMessage, MessageState, NewMessa
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.book_examining import digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, book_failures, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_as_it_is, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
 BOOK: Final = Book("a book of messages", "people were told", 0x5252504D, load_numbered(__package__))
@@ -35,6 +35,11 @@ class SqliteMessageBook:
     def open_path(cls, path: Path) -> Self:
         """Open the book, making it if the file is missing. ConfigError as of `open_durable`."""
         return cls(path, open_durable(path, BOOK))
+
+    @classmethod
+    def open_as_it_is(cls, path: Path) -> Self:
+        """Open the book for a command. ConfigError as of `redrush.records.sqlite.file.open_as_it_is`."""
+        return cls(path, open_as_it_is(path, BOOK))
 
     def put(self, messages: Sequence[NewMessage], now_us: int, cursor: tuple[str, int] | None = None) -> int:
         """See the port."""

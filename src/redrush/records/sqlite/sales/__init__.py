@@ -1,5 +1,5 @@
 """The book of a sale's orders in `sales.db`: `SqliteSaleBook`."""
 
-from redrush.records.sqlite.sales.book import SqliteSaleBook
+from redrush.records.sqlite.sales.book import BOOK, SqliteSaleBook
 
-__all__ = ["SqliteSaleBook"]
+__all__ = ["BOOK", "SqliteSaleBook"]

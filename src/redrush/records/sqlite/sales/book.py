@@ -16,7 +16,7 @@ import msgspec
 from redrush.ports.journal import digest
 from redrush.ports.sale_book import BookFailed, HoldKey, SaleOrder, State
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, book_failures, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_as_it_is, open_durable
 from redrush.sqlfiles import load_statements
 
 _SQL: Final = load_statements(__package__, "queries.sql")
@@ -39,6 +39,11 @@ class SqliteSaleBook:
     def open_path(cls, path: Path) -> Self:
         """Open the book at `path`, or begin one. ConfigError as of `open_durable`."""
         return cls(path, open_durable(path, BOOK))
+
+    @classmethod
+    def open_as_it_is(cls, path: Path) -> Self:
+        """Open the book for a command. ConfigError as of `redrush.records.sqlite.file.open_as_it_is`."""
+        return cls(path, open_as_it_is(path, BOOK))
 
     def keep(self, orders: Sequence[SaleOrder]) -> list[SaleOrder | None]:
         """See the port."""
