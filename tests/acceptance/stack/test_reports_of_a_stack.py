@@ -140,6 +140,22 @@ def test_everybody_is_owed_what_is_left_and_told_what_was_won(held: Held) -> Non
         assert {one["user"] for one in _json("message", "list", *where)["messages"]} == set(WINNERS)
 
 
+def test_the_report_has_all_that_was_granted(held: Held, tmp_path: Path) -> None:
+    """It has no way to say which stack it is but the directory."""
+    report = _report(held.stack.data, tmp_path)
+    (first,) = report["rounds"]
+    assert first["granted"] == len(WINNERS)
+    assert [one["name"] for one in report["verdicts"] if not one["holds"]] == []
+    assert report["shared"]["grants"] == len(FRIENDS)
+
+
+def _report(data: Path, out: Path) -> dict[str, Any]:
+    ran = redrush("report", "--data", data, "--out", out, "--json")
+    assert ran.code == 0, ran
+    fields: dict[str, Any] = json.loads(ran.out)
+    return fields
+
+
 def test_who_ends_in_the_middle_of_the_log_has_let_go_of_the_database(held: Held) -> None:
     def broken_off(log: EventLog) -> None:
         next(log.grants())
