@@ -52,6 +52,7 @@ def test_it_is_refused_at_once_with_one_sentence(
     assert not StackDir(data).founded.exists(), "no set was founded"
     sealed = redrush("seal", file, "--data", data)
     assert sealed.code == 0, sealed.err
-    report = redrush("export", "grants", "--data", data)
-    assert (report.code, report.out) == (2, "")
-    assert versions in report.err.splitlines()[-1]
+    for command in (("export", "grants"), ("reconcile",)):
+        report = redrush(*command, "--data", data)
+        assert (report.code, report.out) == (2, ""), command
+        assert versions in report.err.splitlines()[-1], command

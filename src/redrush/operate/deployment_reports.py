@@ -18,6 +18,7 @@ from redrush.errors import RedrushError
 from redrush.operate.event_log import EventLog
 from redrush.operate.set_orders import what_mends
 from redrush.ports.store import StoreUnavailable
+from redrush.records.postgres.greeting import refuse_newer
 from redrush.settle.export import Format
 from redrush.settle.finding import Found
 from redrush.settle.reconcile import Report
@@ -128,6 +129,8 @@ async def _reconcile(deployment: DeploymentFile) -> Report:
     for pot in campaign.pots:
         for share in division.shares(pot.id):
             pots[share.set].add(pot.id)
+    for dsn in {spec.records.read() for spec in deployment.sets} | {deployment.payments.records.read()}:
+        await asyncio.to_thread(refuse_newer, dsn)  # what is not known of it would be taken for nothing
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     try:
         sources = [
