@@ -72,7 +72,7 @@ FAULTS_UNDER_LOAD = {
     **{f"fsync {number} fails": journal(sync_fails_at=number) for number in (1, 13, 14, 15, 60)},
     "full at the first write": journal(write_full_at=1),
     "full in the middle of a batch": journal(write_full_at=4),
-    "full later": journal(write_full_at=333),
+    "full later": journal(write_full_at=150),
 }
 
 
