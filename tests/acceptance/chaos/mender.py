@@ -51,10 +51,12 @@ class Operator:
         deadline_s = time.monotonic() + MENDED_DEADLINE_S
         stood_since: dict[str, tuple[str, float]] = {}
         for_this = len(self.did)
+        whole_since_s: float | None = None
         while True:
             sets = await self._sets()
-            if sets is not None and all(each["durability"] != "none" and not each["cannot_grant"] for each in sets):
-                return
+            whole_since_s = (whole_since_s or time.monotonic()) if _are_whole(sets) else None
+            if whole_since_s is not None and time.monotonic() - whole_since_s > SURE_S:
+                return  # right after a fault nobody may have noticed yet
             for each in sets or ():
                 sentence = each["why"] or ""
                 if each["durability"] != "none" or not ORDER.search(sentence):
@@ -156,3 +158,7 @@ def _plain(word: str, state: dict[str, Any]) -> str:
     servers = [str(each["address"]) for each in state["replicas"]]
     plain = {"…": "mended", "SET": str(state["set"]), "ADDRESS": servers[0] if servers else word}
     return plain.get(word, word)
+
+
+def _are_whole(sets: list[dict[str, Any]] | None) -> bool:
+    return sets is not None and all(each["durability"] != "none" and not each["cannot_grant"] for each in sets)
