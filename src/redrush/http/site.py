@@ -163,14 +163,17 @@ class Site:
     def forget_heads(self) -> None:
         """Look every path up again, from the next request on: something else is served there now."""
         if self.known_heads:  # else no connection has one either: a head is known before it is another thing
-            self.known_heads.clear()
-            self.seen_heads.clear()
-            self.seen_alike.clear()
+            self._clear_heads()
             for connection in self.connections:
                 connection.forget_head()
         others, self._served_for = self._served_for, set()
         for other in others:
             other.forget_heads()
+
+    def _clear_heads(self) -> None:
+        self.known_heads.clear()
+        self.seen_heads.clear()
+        self.seen_alike.clear()
 
     def learn(self, found: Groups, request: Request, endpoint: Endpoint) -> None:
         """Remember what serves requests with a head of these groups, as this one's; unless that was made for it alone.
@@ -336,9 +339,7 @@ class Site:
     def announce_stop(self) -> None:
         """Let every answer from now on say that its connection ends with it; end those that were quiet for long."""
         self.stopping = True
-        self.known_heads.clear()
-        self.seen_heads.clear()
-        self.seen_alike.clear()
+        self._clear_heads()
         for connection in tuple(self.connections):
             connection.announce_end()
 

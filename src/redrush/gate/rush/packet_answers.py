@@ -33,9 +33,7 @@ class PacketAnswers:
 
     def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
         """Return the answer that carries a grant."""
-        slot = claimed.slot
-        grant = self._grants.write(packet.id, user, slot, packet.amounts[slot], claimed.at_us)
-        body = f'{{"outcome":"granted","grant":{grant},"repeat":{_REPEAT[claimed.repeat]}}}'
+        body = f'{{"outcome":"granted","grant":{self.grant(packet, user, claimed)},"repeat":{_REPEAT[claimed.repeat]}}}'
         return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
