@@ -1,6 +1,7 @@
 """What is settled before the opening stays settled: through restarts, crashes, edits and damage."""
 
 import os
+import re
 import stat
 from array import array
 from hashlib import sha256
@@ -174,8 +175,10 @@ def test_a_directory_without_a_campaign_says_how_to_make_one(tmp_path: Path) -> 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be created"):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(tmp_path / 'file'))}: is a file; give the name of a dir"):
         DataDir(tmp_path / "file" / "event").create()
+    with pytest.raises(ConfigError, match=r"^/proc/event: cannot be created, or made its owner's alone: No such file"):
+        DataDir(Path("/proc/event")).create()
 
 
 def test_secrets_are_readable_by_their_owner_only(data_dir: DataDir) -> None:
