@@ -225,23 +225,22 @@ class Readers:
     def _without_reading(self, data: bytes, careful: list[Request | Broken], *, unfinished: bool) -> None:
         exact, alike = self.heads.find(data), self.heads_alike.find(data)
         head: Seen[Any]
-        if exact is not None:
-            head, values = exact
-            learned = learned_from(exact[0].served.route)
-            path: bytes | None = learned.path
-            body = learned.body
-        elif alike is not None:
+        path: bytes | None = None
+        if alike is not None:
             head, values, segment = alike
             opened = alike[0].served
             learned = self.learned[opened.alike]
             path = _path(opened.alike, segment, opened.body, learned)
             body = opened.body
-        else:
-            return
+        by_segment = path is not None
+        if path is None and exact is not None:
+            head, values = exact
+            learned = learned_from(exact[0].served.route)
+            path, body = learned.path, learned.body
         if path is None or values[head.ticket].translate(TEXT) != values[head.ticket]:
             return  # no ticket is genuine that is not text, and without one nothing is served
         self.seen["without reading"] += 1
-        self.seen["of a segment, without reading"] += alike is not None
+        self.seen["of a segment, without reading"] += by_segment
         (request,) = careful
         assert isinstance(request, Request), "what the careful reader refuses is served"
         assert not unfinished

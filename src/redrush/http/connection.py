@@ -137,6 +137,8 @@ class Connection(asyncio.Protocol):
             self._serve(self._route, self._user)
             return
         if len(data) <= site.head_bytes_max:
+            if site.seen_alike.lengths and self._shortest_way_alike(data):
+                return
             found = site.seen_heads.find(data)
             if found is not None:
                 seen, values = found
@@ -144,8 +146,6 @@ class Connection(asyncio.Protocol):
                 endpoint = seen.served
                 if told and self._serve_ticket(data, endpoint.tickets, endpoint.route, values[seen.ticket]):
                     return
-            elif site.seen_alike.fronts and self._shortest_way_alike(data):
-                return
         read, head = HEAD.match(data, 0, site.head_bytes_max), None
         if read is not None:
             groups, known = read.groups(), site.known_heads

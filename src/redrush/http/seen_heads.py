@@ -10,8 +10,8 @@ matching costs.
 The pieces stand in a tree: from the front (everything up to the first own value, mostly the ticket) on to the next
 value, and so on to the end of the body. A request with a body of its own is not remembered: it is matched, as ever.
 
-Where the path has an open segment, that is cut out, and what is left is remembered and found like any other head
-(`SeenAlike`): it stands before everything by which kinds of clients differ.
+Where the path has an open segment, what follows that is remembered and found like any other head, for each way in
+which such paths begin (`SeenAlike`): it stands before everything by which kinds of clients differ.
 """
 
 import re
@@ -137,20 +137,21 @@ class SeenHeads(Generic[Served]):
     def __len__(self) -> int:
         return self._count
 
-    def find(self, data: bytes) -> tuple[Seen[Served], list[bytes]] | None:
-        """Return what a request means that came before, and its own values in order; None if it is new.
+    def find(self, data: bytes, begin: int = 0) -> tuple[Seen[Served], list[bytes]] | None:
+        """Return what a request means that came before, and its own values in order; None if it is new. `begin`: what
+        stands before it is no part of what was learned.
 
         A ticket that comes first is not looked at: whoever verifies it knows more of it than that it is text.
         """
-        start = self._ticket_at
-        place = self._to_ticket.get(data[:start])
+        start = begin + self._ticket_at
+        place = self._to_ticket.get(data[begin:start])
         if place is None:
-            start = data.find(TICKET_MARK) + len(TICKET_MARK)
-            place = self._to_ticket.get(data[:start])
+            start = data.find(TICKET_MARK, begin) + len(TICKET_MARK)
+            place = self._to_ticket.get(data[begin:start])
             if place is None:
-                place, start = self._to_another, 0
+                place, start = self._to_another, begin
             else:
-                self._ticket_at = start
+                self._ticket_at = start - begin
         values: list[bytes] = []
         end = start + place.width
         while True:
@@ -161,7 +162,7 @@ class SeenHeads(Generic[Served]):
                     break
             else:
                 right = data.find(b"\r", start)
-                if not start or right == end or right < 0:
+                if start == begin or right == end or right < 0:
                     return None
                 place.width = right - start
                 end = right
@@ -177,21 +178,27 @@ class SeenHeads(Generic[Served]):
             end = start + place.width
 
     def learn(
-        self, data: bytes, ticket_at: int, head_end: int, served: Served, body_bytes_max: int = BODY_BYTES_MAX
+        self,
+        data: bytes,
+        ticket_at: int,
+        head_end: int,
+        served: Served,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        begin: int = 0,
     ) -> None:
         """Remember, now and then, a request that came whole and was found to be right: where its ticket begins, where
-        its head ends, and what serves it."""
+        its head ends, what serves it; and what follows `begin` alone."""
         self._missed += 1
         if self._missed % LEARN_EVERY or len(data) - head_end > body_bytes_max:
             return
         if self._count >= SEEN_MAX:
             self.clear()
         place: _Place[Served] | None = None
-        after, number, ticket, forwarded = 0, -1, -1, -1
-        for line in _OWN_LINE.finditer(data, 0, head_end):
+        after, number, ticket, forwarded = begin, -1, -1, -1
+        for line in _OWN_LINE.finditer(data, begin, head_end):
             start = line.end()
             if place is None and line[0] == TICKET_MARK:
-                place = self._to_ticket.setdefault(data[:start], _Place())
+                place = self._to_ticket.setdefault(data[begin:start], _Place())
             else:
                 if place is None:
                     number, place = 0, self._to_another  # the request begins there, with an empty value
@@ -225,54 +232,58 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class SeenAlike:
-    """Heads with an open segment in their path, without it."""
+    """Heads with an open segment in their path: what follows it is remembered for each front, as heads are."""
 
     def __init__(self) -> None:
-        self._heads: SeenHeads[Opened] = SeenHeads()
-        self.fronts: set[bytes] = set()
-        """What stands before the segments."""
-        self._lengths: tuple[int, ...] = ()
-        self._width = 0  # of the last segment, as a guess at that of the next
+        self.lengths: tuple[int, ...] = ()
+        """How long what stands before the segments is; each is tried."""
+        self._fronts: dict[bytes, _Front] = {}
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return sum(map(len, self._fronts.values()))
 
     def find(self, data: bytes) -> tuple[Seen[Opened], list[bytes], bytes] | None:
         """Return what a request means that came before, its own values in order, and its segment, of which is only
         known where it ends; None if it is new."""
-        for length in self._lengths:
-            front = data[:length]
-            if front in self.fronts:
-                guess = length + self._width
-                found = self._find_without(data, length, guess) if data[guess : guess + 1] in _SEGMENT_ENDS else None
-                if found is None and (ends := _SEGMENT_END.search(data, length)) is not None and ends.start() != guess:
-                    self._width = ends.start() - length
-                    found = self._find_without(data, length, ends.start())
-                # Where nothing stands in the place of a segment another front may have made the same head.
-                if found is not None and found[0].served.alike.front == front:
-                    return (*found, data[length : length + self._width])
+        for length in self.lengths:
+            front = self._fronts.get(data[:length])
+            if front is not None:
+                end = length + front.width
+                found = front.find(data, end) if data[end : end + 1] in _SEGMENT_ENDS else None
+                if found is None and (ends := _SEGMENT_END.search(data, length)) is not None and ends.start() != end:
+                    end = ends.start()
+                    front.width = end - length
+                    found = front.find(data, end)
+                if found is not None:
+                    return (*found, data[length:end])
         return None
-
-    def _find_without(self, data: bytes, start: int, end: int) -> tuple[Seen[Opened], list[bytes]] | None:
-        return self._heads.find(data[:start] + data[end:])
 
     def learn(self, data: bytes, ticket_at: int, head_end: int, opened: Opened) -> None:
         """Remember, now and then, a request that came whole and was found to be right, as `SeenHeads.learn`."""
+        alike = opened.alike
         if len(opened.body) > READ_BODY_BYTES_MAX:
             return
-        alike = opened.alike
-        front, segment = alike.front, alike.segment(data[: data.find(b" HTTP/1.1\r\n")].partition(b"?")[0])
-        if len(front) not in self._lengths:
-            if len(self._lengths) >= FRONT_LENGTHS_MAX:
+        length = len(alike.front)
+        if length not in self.lengths:
+            if len(self.lengths) >= FRONT_LENGTHS_MAX:
                 return
-            self._lengths += (len(front),)
-        self.fronts.add(front)
-        cut = len(segment)
-        left = front + data[len(front) + cut :]
-        self._heads.learn(left, ticket_at - cut, head_end - cut, opened, READ_BODY_BYTES_MAX)
+            self.lengths += (length,)
+        elif len(self) >= SEEN_MAX:
+            self._fronts.clear()
+        segment = alike.segment(data[: data.find(b" HTTP/1.1\r\n")].partition(b"?")[0])
+        front = self._fronts.setdefault(alike.front, _Front())
+        front.learn(data, ticket_at, head_end, opened, READ_BODY_BYTES_MAX, length + len(segment))
 
     def clear(self) -> None:
         """Forget everything."""
-        self._heads.clear()
-        self.fronts.clear()
-        self._lengths = ()
+        self._fronts.clear()
+        self.lengths = ()
+
+
+class _Front(SeenHeads[Opened]):
+    """What follows the segments behind one front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 0
+        """Of the last segment, as a guess at that of the next."""
