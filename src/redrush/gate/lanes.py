@@ -15,6 +15,8 @@ Who waits, who goes next and who has no place is decided by `redrush.core.load.q
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -45,9 +47,9 @@ class Desk(Protocol):
     def refills(self) -> int:
         """How often slots were given to its pots: an `empty` that is older than the last time is void."""
 
-    def grants_at(self, pot: "AskedPot", now_us: int) -> int | None:
-        """Return the instant that claims on the pot which are sent now are granted at; None: nothing may be granted
-        now."""
+    def grants_at(self, pots: Sequence["AskedPot"], now_us: int) -> tuple[int | None, int]:
+        """Return the instant that claims on the first of these pots of its own which are sent now are granted at (None:
+        nothing may be granted now), and how many of the pots, from the first on, are granted at the same."""
 
     def forbidden(self, now_us: int) -> bytes:
         """Return, and count, what a claim is told that waited, and for which nothing may be granted now."""
@@ -82,6 +84,8 @@ Parked = tuple[str, Waiter, AskedPot, str]
 """A claim that waits: whose it is, who gets the answer, the pot that it asks, and the name of the request."""
 
 Batch = queue.Batch[Parked]
+
+_desk_of: Final[Callable[[AskedPot], Desk]] = attrgetter("desk")
 
 
 class Lane:
@@ -222,16 +226,24 @@ class Lane:
         the first claim with another one wait again."""
         pots = [pot for _, _, pot, _ in batch.claims]
         first = pots[0]
-        at_us, refills = first.desk.grants_at(first, now_us), {first.desk: first.desk.refills}
+        refills = {first.desk: first.desk.refills}
         if pots.count(first) == len(pots):
-            return at_us, refills
-        for pot in dict.fromkeys(pots):
-            desk = pot.desk
-            if desk.grants_at(pot, now_us) != at_us:
-                self._queue.put_back(batch, pots.index(pot))
+            return first.desk.grants_at((first,), now_us)[0], refills
+        at_us: int | None = None
+        place = 0
+        for desk, of_desk in groupby(pots, _desk_of):
+            theirs = list(of_desk)
+            instant, together = desk.grants_at(theirs, now_us)
+            if not place:
+                at_us = instant
+            elif instant != at_us:
+                together = 0
+            place += together
+            if together:
+                refills.setdefault(desk, desk.refills)
+            if together < len(theirs):
+                self._queue.put_back(batch, place)
                 break
-            if desk not in refills:
-                refills[desk] = desk.refills
         return at_us, refills
 
     async def _decide(self, batch: Batch, at_us: int, refills: dict[Desk, int]) -> None:

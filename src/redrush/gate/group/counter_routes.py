@@ -217,7 +217,7 @@ class CounterRoutes(PacketRoutes):
             return answers.NOT_FOUND
         live = None
         with suppress(PerhapsPaid):
-            live = await self._group.wake(packet)
+            live = await self.group.wake(packet)
         if live is None:
             cancelled = await self._counter.cancel(booked.packet)
             if not cancelled:
@@ -225,8 +225,8 @@ class CounterRoutes(PacketRoutes):
             return self._answer(self._told_of_unpaid(Booked(booked.packet, Stage.OVER)))
         returned_minor = await self._give_back(live.packet)
         live.ended = True
-        if not self._group.is_known(live):
-            await self._group.look(live)
+        if not self.group.is_known(live):
+            await self.group.look(live)
         told = self.telling.of_live(user, live)
         return self._answer(told | {"returned": self._text(returned_minor)})
 

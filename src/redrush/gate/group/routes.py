@@ -6,6 +6,8 @@ What its sender does with it, and how it comes to be, is in `redrush.gate.group.
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from redrush.core.rush.group import GroupTerms, packet_id
 from redrush.errors import RedrushError
 from redrush.gate.group.asked import NO_FIELDS, Asked, Parked
@@ -33,7 +35,7 @@ class PacketRoutes:
 
     def __init__(self, group: GroupPackets, telling: Telling) -> None:
         self.telling = telling
-        self._group = group
+        self.group = group
         self._late = LateAnswers(LATE_MAX, told_of)
 
     def amend(self, terms: GroupTerms) -> None:
@@ -72,9 +74,9 @@ class PacketRoutes:
 
     async def looked_at(self, packet: str) -> LivePacket | None:
         """Return the packet as it is now, with all its winners; None if it is not open."""
-        live = await self._group.wake(packet)
-        if live is not None and not self._group.is_known(live, winners=True):
-            await self._group.look(live)
+        live = await self.group.wake(packet)
+        if live is not None and not self.group.is_known(live, winners=True):
+            await self.group.look(live)
         return live
 
     async def _look(self, user: str, packet: str) -> bytes:
@@ -82,23 +84,17 @@ class PacketRoutes:
 
     # -- grabbing
 
-    def grab_from(self, waiter: Waiter, user: str, packet: str, word: str | None) -> bytes | None:
-        """Answer a grab of a packet, now or later (None)."""
-        live = self._group.live.get(packet)
-        if live is None:
-            self._group.wake_for(packet, _Grabbing(self, waiter, user, word))
-            return None
-        return self.grab_what_woke(waiter, user, live, word)
-
-    def grab_what_woke(self, waiter: Waiter, user: str, live: LivePacket, word: str | None) -> bytes | None:
+    def grab_live(self, waiter: Waiter, user: str, live: LivePacket, word: str | None) -> bytes | None:
         """Answer a grab of a packet that is awake, now or later (None)."""
-        group = self._group
-        if group.is_known(live) and (may := group.may(live, user)) is not None:
-            return group.grab(live, waiter, user, word, may=may)
+        group = self.group
+        if live.complete or group.is_known(live):
+            may = live.for_all or group.may(live, user)
+            if may is not None:
+                return group.grab(live, waiter, user, word, may=may)
         return self._late.promise(Parked(waiter), self._grab_later(waiter, user, live.packet.id, word))
 
     async def _grab_later(self, waiter: Waiter, user: str, packet: str, word: str | None) -> bytes:
-        group = self._group
+        group = self.group
         live = await group.wake(packet)
         if live is None:
             return answers.NOT_FOUND
@@ -110,26 +106,28 @@ class PacketRoutes:
         return group.grab(live, waiter, user, word, may=may) or b""
 
 
-class _Grab:
+class _Grab(msgspec.Struct, frozen=True, gc=False):
     """The route of a grab of one packet. One is made for each request, so it is no more than it has to be."""
 
-    __slots__ = ("_packet", "_routes", "_word")
-
-    def __init__(self, routes: PacketRoutes, packet: str, word: str | None = None) -> None:
-        self._routes = routes
-        self._packet = packet
-        self._word = word
+    routes: PacketRoutes
+    packet: str
+    word: str | None = None
 
     def reads(self, body: bytes) -> Route:
         """Return the route for this body, which the site has found to be a JSON object, or empty."""
         word = None if body in (b"", b"{}") else (json_object(body) or NO_FIELDS).get("word")
         if word is None:
             return self
-        return _Grab(self._routes, self._packet, word) if isinstance(word, str) else _WORD_IS_NO_TEXT
+        return _Grab(self.routes, self.packet, word) if isinstance(word, str) else _WORD_IS_NO_TEXT
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
-        """Answer it."""
-        return self._routes.grab_from(waiter, user, self._packet, self._word)
+        """Answer it, now or later (None)."""
+        routes = self.routes
+        live = routes.group.live.get(self.packet)
+        if live is not None:
+            return routes.grab_live(waiter, user, live, self.word)
+        routes.group.wake_for(self.packet, _Grabbing(routes, waiter, user, self.word))
+        return None
 
 
 class _Grabbing:
@@ -154,7 +152,7 @@ class _Grabbing:
             waiter.send(answers.NOT_FOUND)
         elif isinstance(woken, BookFailed):
             waiter.send(told_of(woken))
-        elif answer := self._routes.grab_what_woke(waiter, self._user, woken, self._word):
+        elif answer := self._routes.grab_live(waiter, self._user, woken, self._word):
             waiter.send(answer)
 
     def set_exception(self, fault: RedrushError) -> None:

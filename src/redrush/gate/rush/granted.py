@@ -10,9 +10,11 @@ REPEATS_REMEMBERED_MAX = 131_072
 is full it starts anew."""
 
 _GRANTED: Final = '{"outcome":"granted","grant":'
-_NEW: Final = ',"repeat":false}'
-_REPEAT: Final = ',"repeat":true}'
-_AROUND_NEW: Final = len(_GRANTED) + len(_NEW)
+NEW: Final = ',"repeat":false}'
+"""What follows the grant where it was made just now."""
+REPEAT: Final = ',"repeat":true}'
+"""The same where it is an earlier one."""
+_NEW_SIGNS: Final = len(NEW)
 
 
 class Writer(Protocol):
@@ -22,17 +24,18 @@ class Writer(Protocol):
         """Return the grant as JSON, ASCII alone."""
 
 
-class _Fronts(dict[int, str]):
-    """What stands before the grant in the answer to a new winner, by the length of the grant: there are few lengths."""
+class Fronts(dict[int, str]):
+    """What stands before the grant in an answer, by the length of the grant and what follows it: there are few."""
 
     __slots__ = ("_head",)
 
     def __init__(self, head: str) -> None:
+        """`head` is what the answer begins with, up to the name of the content's length."""
         super().__init__()
         self._head = head
 
     def __missing__(self, length: int) -> str:
-        front = self[length] = f"{self._head}{_AROUND_NEW + length}\r\n\r\n{_GRANTED}"
+        front = self[length] = f"{self._head}{len(_GRANTED) + length}\r\n\r\n{_GRANTED}"
         return front
 
 
@@ -44,7 +47,7 @@ class GrantedAnswers:
     def __init__(self, writer: Writer) -> None:
         self.repeats: dict[str, bytes] = {}
         """What follows the head of a repeated answer, by user, of those that have asked again."""
-        self._fronts = _Fronts("")
+        self._fronts = Fronts("")
         self.head = b""
         """What such an answer begins with, up to the name of the content's length."""
         self.writer = writer
@@ -52,33 +55,33 @@ class GrantedAnswers:
     def renew(self, head: str) -> None:
         """Let answers have these header lines from now on; the date is among them."""
         front = answers.head_before_length(200, headers=head)
-        self._fronts = _Fronts(front)
+        self._fronts = Fronts(front)
         self.head = front.encode()
 
     def forget(self) -> None:
         """Keep nothing in memory: the round sleeps."""
         self.repeats.clear()
-        self._fronts, self.head = _Fronts(""), b""
+        self._fronts, self.head = Fronts(""), b""
 
     def answer(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to a claim that was decided just now."""
         if claimed.repeat:
-            return self.head + self._rest(user, claimed, _REPEAT)
+            return self.head + self._rest(user, claimed, REPEAT)
         # As `_rest` does, in one piece: every winner is answered here.
         grant = self.writer.write(user, claimed.slot, claimed.at_us)
-        return f"{self._fronts[len(grant)]}{grant}{_NEW}".encode()
+        return f"{self._fronts[len(grant) + _NEW_SIGNS]}{grant}{NEW}".encode()
 
     def repeat(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to somebody who has won before, and remember it."""
         if len(self.repeats) >= REPEATS_REMEMBERED_MAX:
             self.repeats.clear()
-        rest = self.repeats[user] = self._rest(user, claimed, _REPEAT)
+        rest = self.repeats[user] = self._rest(user, claimed, REPEAT)
         return self.head + rest
 
     def of_play(self, user: str, claimed: Claimed, play: int, left: int) -> bytes:
         """Return the answer to a play of a draw, after which so many are left."""
         of_play = f',"play":{play},"plays_left":{left}'
-        return self.head + self._rest(user, claimed, f"{of_play}{_REPEAT if claimed.repeat else _NEW}")
+        return self.head + self._rest(user, claimed, f"{of_play}{REPEAT if claimed.repeat else NEW}")
 
     def _rest(self, user: str, claimed: Claimed, ending: str) -> bytes:
         """Return what follows the head of an answer that carries a grant, from the content's length on."""

@@ -14,7 +14,7 @@ the rest, a second, it is looked at again every LOOKED_US.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -258,19 +258,20 @@ class GroupPackets:
 
         The order of the checks is the order of certainty: what a user has stays theirs; then time; then whether they
         `may`, as far as somebody else knows it, and by what the packet says; then whether anything is left."""
-        packet, lane = live.packet, live.lane
+        lane = live.lane
         known = live.known.get(user)
         if known is not None:
             if lane.undecided(live, user):
                 return lane.park(waiter, user, live, self.now_us())
             self.counts.repeat += 1
-            return self.answers.granted(packet, user, known)
+            return self.answers.granted(live.packet, user, known)
         now_us = self.now_us()
         if self.clock_in_doubt:
             return self.forbidden(now_us)
-        if live.closed(now_us):
+        if live.ended or now_us >= live.closes_us:  # as `closed` says
             return self._lost(live, now_us)
         if not live.for_all:
+            packet = live.packet
             if not may or (packet.named and user not in packet.named):
                 self.counts.not_eligible += 1
                 return self.answers.said(Outcome.NOT_ELIGIBLE)
@@ -330,10 +331,15 @@ class GroupPackets:
         """Nothing is ever given to a packet."""
         return 0
 
-    def grants_at(self, pot: AskedPot, now_us: int) -> int | None:
+    def grants_at(self, pots: Sequence[AskedPot], now_us: int) -> tuple[int | None, int]:
         """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
-        assert isinstance(pot, LivePacket)
-        return None if self.clock_in_doubt else min(now_us, pot.closes_us - 1)
+        if self.clock_in_doubt:
+            return None, len(pots)
+        closes_us = [live.closes_us for live in cast("Sequence[LivePacket]", pots)]
+        if now_us < min(closes_us):
+            return now_us, len(pots)
+        instants = [min(now_us, instant_us - 1) for instant_us in closes_us]
+        return instants[0], next((place for place, at_us in enumerate(instants) if at_us != instants[0]), len(pots))
 
     def forbidden(self, now_us: int) -> bytes:
         """See `redrush.gate.lanes.Desk`."""
@@ -344,20 +350,22 @@ class GroupPackets:
         """See `redrush.gate.lanes.Desk`."""
         counts, granted, now_us = self.counts, self.answers.granted, self.now_us()
         counts.batches += 1
+        new = 0
         unsure: dict[LivePacket, list[Waiter]] = {}
-        for (user, waiter, live, _), result in zip(claims, results, strict=True):
-            assert isinstance(live, LivePacket)
+        theirs = cast("Sequence[tuple[str, Waiter, LivePacket, str]]", claims)
+        for (user, waiter, live, _), result in zip(theirs, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
                     counts.repeat += 1
                 else:
-                    counts.granted += 1
+                    new += 1
                 waiter.send(granted(live.packet, user, result))
             elif live.complete:
                 live.sold_out |= not live.closed(now_us)
                 waiter.send(self._lost(live, now_us))
             else:
                 unsure.setdefault(live, []).append(waiter)
+        counts.granted += new
         for live, waiters in unsure.items():  # the sender may have ended it elsewhere
             live.looked_us = 0
             losers = _Losers(waiters)

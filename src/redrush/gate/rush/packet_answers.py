@@ -1,24 +1,22 @@
 """Answers about packets between people, as bytes: what they begin with is put together every second."""
 
 from collections.abc import Callable
-from typing import Final
 
 from redrush.core.rush.group import Packet
 from redrush.core.rush.instants import http_date
 from redrush.core.rush.outcomes import Outcome
 from redrush.gate.group.guesses import RETRY_S
+from redrush.gate.rush.granted import NEW, REPEAT, Fronts
 from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.http import answers
 from redrush.ports.store import Claimed
-
-_REPEAT: Final = ("false", "true")
 
 
 class PacketAnswers:
     """The answers of one campaign's packets. `renew` them every second."""
 
     def __init__(self, grants: PacketGrantWriter, now_us: Callable[[], int]) -> None:
-        self._grants = grants
+        self._write = grants.write
         self._now_us = now_us
         self._said: dict[Outcome, bytes] = {}
         """Answers that say just an outcome, of this second."""
@@ -29,16 +27,17 @@ class PacketAnswers:
         self._said.clear()
         self.head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
         """The header lines of an answer."""
-        self._granted_head = answers.head_before_length(200, headers=self.head)
+        self._fronts = Fronts(answers.head_before_length(200, headers=self.head))
 
     def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
         """Return the answer that carries a grant."""
-        body = f'{{"outcome":"granted","grant":{self.grant(packet, user, claimed)},"repeat":{_REPEAT[claimed.repeat]}}}'
-        return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
+        grant = self._write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
+        ending = REPEAT if claimed.repeat else NEW
+        return f"{self._fronts[len(grant) + len(ending)]}{grant}{ending}".encode("ascii")
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
         """Return the grant as JSON."""
-        return self._grants.write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
+        return self._write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
 
     def said(self, outcome: Outcome) -> bytes:
         """Return the answer that says just this."""

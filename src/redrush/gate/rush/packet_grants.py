@@ -27,7 +27,9 @@ class PacketGrantWriter:
             self._at_us = at_us
             self._granted_at = f'{self._currency}{rfc3339(at_us)}","receipt":"{self._signer.front}'
         told, worth = self._amounts[amount_minor]
-        receipt = self._signer.sign_after_front(f"{POT_PREFIX}{packet}~{slot}", worth, user, at_us)
+        number = str(slot)
+        receipt = self._signer.sign_after_front(f"{POT_PREFIX}{packet}~{number}", worth, user, at_us)
         return (
-            f'{self._id_prefix}{packet}-{slot}","packet":"{packet}","slot":{slot}{told}{self._granted_at}{receipt}"}}'
+            f'{self._id_prefix}{packet}-{number}","packet":"{packet}",'
+            f'"slot":{number}{told}{self._granted_at}{receipt}"}}'
         )

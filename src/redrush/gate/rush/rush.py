@@ -358,12 +358,12 @@ class Rush:
 
     # -- the desk of its lanes
 
-    def grants_at(self, pot: AskedPot, now_us: int) -> int | None:
+    def grants_at(self, pots: Sequence[AskedPot], now_us: int) -> tuple[int | None, int]:
         """See `redrush.gate.lanes.Desk`. Whoever is parked came before the close, so the last batch is granted within
         the round too."""
         if self._floor.clock_check.forbids(self.round, now_us) is not None:
-            return None
-        return min(now_us, self.round.closes_us - 1)
+            return None, len(pots)
+        return min(now_us, self.round.closes_us - 1), len(pots)
 
     def forbidden(self, now_us: int) -> bytes:
         """See `redrush.gate.lanes.Desk`."""
