@@ -13,7 +13,7 @@ import pytest
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import chain_after
-from redrush.ports.store import Granted, PotTerms, StoreCorrupt, StoreFailed, claims_of
+from redrush.ports.store import Claim, Claimed, Granted, PotTerms, StoreCorrupt, StoreFailed, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
 from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
 from redrush.stores.sqlite.statements import sql
@@ -49,6 +49,30 @@ def granted(seq: int, first: int, users: str, count: int, pot: str = "p") -> str
 
 def moved(seq: int, kind: str, slots: str, transfer: str) -> str:
     return f"INSERT INTO log ({COLUMNS}) VALUES ({seq}, '{kind}', 'p', NULL, NULL, NULL, NULL, '{slots}', '{transfer}')"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        [Claim("p", "ann"), Claim("p", "\ud800")],
+        [Claim("p", "ann"), Claim("q", "\ud800")],
+        [Claim("p", "ann"), Claim("q", "bob", "\ud800")],
+    ],
+    ids=["a user of one pot", "a user of one among several", "a request"],
+)
+def test_a_batch_with_text_that_cannot_be_written_grants_nothing_and_the_store_goes_on(
+    claims: list[Claim], tmp_path: Path
+) -> None:
+    async def run() -> None:
+        store = await SqliteStore.open_path(tmp_path / "log.db")
+        await store.open([PotTerms("p", Slots(10, 3)), PotTerms("q", Slots(20, 3))])
+        with pytest.raises(UnicodeEncodeError):
+            await store.claim(claims, 7)
+        assert [(await store.state(pot)).claimed_ever for pot in ("p", "q")] == [0, 0]
+        assert await store.claim(claims[:1], 8) == [Claimed(10, 8, False)]
+        await store.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,11 @@ def granted_row(record: Granted, users: str) -> Row:
     )
 
 
+def scattered_row(record: Scattered, users: str) -> Row:
+    """Return the row of single grants whose users are already written as JSON."""
+    return _row_of_many(record.seq, "scattered", record.grants, record.at_us, users)
+
+
 def row_of(record: LogRecord) -> Row:
     """Return the row of the record."""
     if isinstance(record, Granted):
@@ -118,10 +123,10 @@ def row_of(record: LogRecord) -> Row:
         opened = record.seq, "opened", record.pot, record.slots.first, record.slots.count
         return *opened, None, None, terms_text(record.limit_per_user, record.hold_us), record.note or None
     if isinstance(record, Scattered):
-        return _row_of_many(record.seq, "scattered", record.grants, record.at_us)
+        return scattered_row(record, _users_of(record.grants))
     if isinstance(record, Confirmed | Released):
         kind = "confirmed" if isinstance(record, Confirmed) else "released"
-        return _row_of_many(record.seq, kind, record.holds, record.at_us)
+        return _row_of_many(record.seq, kind, record.holds, record.at_us, _users_of(record.holds))
     slots = msgspec.json.encode(record.slots).decode()
     if isinstance(record, Offered):
         return record.seq, "offered", record.pot, None, None, None, None, slots, None
@@ -136,11 +141,15 @@ def terms_text(limit_per_user: int, hold_us: int | None) -> str | None:
     return msgspec.json.encode((limit_per_user, hold_us)).decode()
 
 
-def _row_of_many(seq: int, kind: str, grants: Sequence[Grant], at_us: int) -> Row:
+def _users_of(grants: Sequence[Grant]) -> str:
+    return users_text([grant.user for grant in grants])
+
+
+def _row_of_many(seq: int, kind: str, grants: Sequence[Grant], at_us: int, users: str) -> Row:
     columns: list[list[Any]] = [[grant.pot for grant in grants], [grant.slot for grant in grants]]
-    if any(grant.request or grant.number for grant in grants):
-        columns += [[getattr(grant, name) for grant in grants] for name in ("request", "number", "until_us")]
-    users = users_text([grant.user for grant in grants])
+    requests, numbers = [grant.request for grant in grants], [grant.number for grant in grants]
+    if any(requests) or any(numbers):
+        columns += [requests, numbers, [grant.until_us for grant in grants]]
     return seq, kind, "", None, len(grants), at_us, users, msgspec.json.encode(columns).decode(), None
 
 

@@ -12,7 +12,7 @@ Long, because every rule of a claim, and its inverse after a restart, is here an
 from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice, repeat
-from typing import Final
+from typing import Final, cast
 
 from redrush.core.rush.campaign import REST_PREFIX, Slots
 from redrush.ports.noted_pots import NotedPot
@@ -154,8 +154,7 @@ class Pots:
         """
         users = users_of_one_pot(claims)
         if users is None:
-            _check_instant(at_us)
-            return self._claim_from_any(claims, at_us)
+            return self.claim_each(claims, at_us)
         return self.claim_for(claims[0].pot, users, at_us)
 
     def claim_for(self, pot: str, users: list[str], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
@@ -163,12 +162,14 @@ class Pots:
         _check_instant(at_us)
         target = self._pot(pot)
         if target.special is not None:
-            return self._claim_from_any(claims_of(pot, users), at_us)
+            return self.claim_each(claims_of(pot, users), at_us)
         results, runs = target.claim(users, at_us)
         name = target.terms.pot
         return results, [Granted(self._next_seq(), name, first, tuple(winners), at_us) for first, winners in runs]
 
-    def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
+    def claim_each(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
+        """The same for claims that are not all on one pot, or that have requests."""
+        _check_instant(at_us)
         targets = self._targets(claims)  # before anything is granted
         if len(set(targets)) * RUN_USERS_MIN <= len(claims):
             return self._claim_in_runs(claims, targets, at_us)
@@ -179,11 +180,10 @@ class Pots:
     def _targets(self, claims: Sequence[Claim]) -> list[Pot]:
         """Return the pot of each claim; wake those that are asleep. KeyError for one that was never opened."""
         pots = self._pots
-        targets = []
-        for claim in claims:
-            target = pots.get(claim.pot)
-            targets.append(target if target.__class__ is Pot else self._pot(claim.pot))
-        return targets
+        targets = [pots.get(claim.pot) for claim in claims]
+        if {*map(type, targets)} <= {Pot}:
+            return cast("list[Pot]", targets)
+        return [self._pot(claim.pot) for claim in claims]
 
     def _claim_in_runs(
         self, claims: Sequence[Claim], targets: Sequence[Pot], at_us: int
@@ -420,6 +420,8 @@ def users_of_one_pot(claims: Sequence[Claim]) -> list[str] | None:
     if not claims:
         return None
     pot = claims[0].pot
+    if claims[-1].pot != pot:  # so it is, mostly, where they ask for many: most of a batch need not be looked at
+        return None
     # One pass, and a comprehension: this is on the way of every claim.
     users = [claim.user for claim in claims if claim.pot == pot and not claim.request]
     return users if len(users) == len(claims) else None

@@ -19,7 +19,7 @@ import apsw
 from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.ports.journal import Identity, Keeper, NobodyElse
-from redrush.ports.log_rows import granted_row, row_of, users_text
+from redrush.ports.log_rows import granted_row, row_of, scattered_row, users_text
 from redrush.ports.noted_pots import NotedPot
 from redrush.ports.store import (
     FIRST_HISTORY,
@@ -33,6 +33,7 @@ from redrush.ports.store import (
     LogRecord,
     PotState,
     PotTerms,
+    Scattered,
     StoreFailed,
     Transfers,
 )
@@ -114,20 +115,27 @@ class SqliteStore:
         """Return at once: claims are decided as they come, and share the fsync."""
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
-        # Text that cannot be written must fail before it is granted anything.
         users = users_of_one_pot(claims)
         if users is None:
-            users_text([claim.user for claim in claims])
-            users_text([claim.request for claim in claims])
-            await self._writer.room()
-            results, records = self._pots.claim(claims, at_us)
-            await self._append(records)
-            return results
-        text = users_text(users)
+            return await self._claim_each(claims, at_us)
+        text = users_text(users)  # what cannot be written must fail before it is granted anything
         await self._writer.room()
         results, records = self._pots.claim_for(claims[0].pot, users, at_us)
         if len(records) == 1 and isinstance(record := records[0], Granted) and len(record.users) == len(users):
             await self._writer.append([granted_row(record, text)])
+        else:
+            await self._append(records)
+        return results
+
+    async def _claim_each(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        text = users_text([claim.user for claim in claims])
+        requests = [claim.request for claim in claims]
+        if any(requests):
+            users_text(requests)
+        await self._writer.room()
+        results, records = self._pots.claim_each(claims, at_us)
+        if len(records) == 1 and isinstance(record := records[0], Scattered) and len(record.grants) == len(claims):
+            await self._writer.append([scattered_row(record, text)])
         else:
             await self._append(records)
         return results
