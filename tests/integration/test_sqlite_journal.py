@@ -4,6 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.log_rows import chain_after
-from redrush.ports.store import Claim, Claimed, Granted, PotTerms, StoreCorrupt, StoreFailed, claims_of
+from redrush.ports.journal import NobodyElse
+from redrush.ports.log_rows import Row, chain_after
+from redrush.ports.noted_pots import NotedPot
+from redrush.ports.store import Claim, Claimed, Granted, PotState, PotTerms, StoreCorrupt, StoreFailed, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
 from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
 from redrush.stores.sqlite.statements import sql
+from tests.patience import PATIENCE_S
 
 COLUMNS = "seq, kind, pot, first_slot, count, at_us, users, slots, transfer"
 OPENED = f"INSERT INTO log ({COLUMNS}) VALUES (1, 'opened', 'p', 10, 3, NULL, NULL, NULL, NULL)"
@@ -226,3 +231,52 @@ def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     asyncio.run(open_and_close(path))
     assert {entry.name for entry in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
+
+
+class Slow(NobodyElse):
+    """Lets a commit last as long as the test wants: nobody has heard of it."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def note(self, rows: Sequence[Row], chain: str) -> None:
+        assert self.go_on.wait(PATIENCE_S)
+
+
+async def test_a_pot_that_sleeps_is_found_while_claims_are_made_durable_and_one_that_opens_only_then(
+    tmp_path: Path,
+) -> None:
+    keeper = Slow()
+    store = await SqliteStore.open_path(tmp_path / "journal.db", keeper=keeper)
+    try:
+        await store.open([PotTerms(pot, Slots(0, 3)) for pot in ("asleep", "busy")])
+        keeper.go_on.clear()
+        claimed = asyncio.create_task(store.claim(claims_of("busy", ["ann"]), 7))
+        await asyncio.sleep(0)
+        asleep = NotedPot("", PotState(3, 0))
+        first = asyncio.create_task(store.noted(["asleep"]))  # perhaps it is the first to hear of its opening
+        keeper.go_on.set()
+        await claimed
+        assert await first == [asleep]
+
+        keeper.go_on.clear()
+        claimed = asyncio.create_task(store.claim(claims_of("busy", ["bob"]), 7))
+        await asyncio.sleep(0)
+        assert await store.noted(["asleep", "nobody's"]) == [asleep, None]
+        assert not claimed.done()
+        known = asyncio.create_task(store.noted(["asleep", "busy"]))
+        await asyncio.sleep(0.05)
+        assert not known.done(), "a power loss could still take the claim back"
+        opening = asyncio.create_task(store.open([PotTerms("new", Slots(0, 3))]))
+        await asyncio.sleep(0)
+        opened = asyncio.create_task(store.noted(["new"]))
+        opening.cancel()
+        await asyncio.sleep(0.05)
+        assert not opened.done(), "a power loss could still take its opening back"
+        keeper.go_on.set()
+        assert await known == [asleep, NotedPot("", PotState(1, 2))]
+        assert await opened == [asleep]
+    finally:
+        keeper.go_on.set()
+        await store.close()

@@ -17,7 +17,7 @@ GRANTED_MAX: Final = 10_000
 """Grants of a pot, so that a store which is shared tells who has any of it."""
 
 
-class NotedPot(msgspec.Struct, frozen=True):
+class NotedPot(msgspec.Struct, frozen=True, gc=False):
     """A pot that is open: its note, "" where it has none, and its counts."""
 
     note: str

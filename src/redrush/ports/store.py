@@ -146,7 +146,7 @@ EARLY: Final = Refusal.EARLY
 LATE: Final = Refusal.LATE
 
 
-class PotState(msgspec.Struct, frozen=True):
+class PotState(msgspec.Struct, frozen=True, gc=False):
     """Counts of a pot: the slots `left` in it now, the grants it has ever made, and how many of these came back.
 
     `claimed_ever` and `returned_ever` only grow. The pot holds or has granted `left + claimed_ever - returned_ever`

@@ -15,6 +15,9 @@ costs every repeat a search.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import Self
+
+import msgspec
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
@@ -30,6 +33,7 @@ from redrush.ports.store import (
     PotState,
     PotTerms,
 )
+from redrush.stores.runs import runs_of, without
 
 Run = tuple[int, list[str]]
 """First slot and users of new grants whose slots follow each other."""
@@ -51,23 +55,32 @@ class Special:
         self.waiting: list[int] = []
 
 
-class Pot:
-    """See the module. Nothing here is durable, nor written down: that is the caller's part."""
+class Pot(msgspec.Struct, eq=False, gc=False):
+    """See the module. Nothing here is durable, nor written down: that is the caller's part.
 
-    __slots__ = ("_end", "_following", "_members", "_slot", "grants", "special", "terms")
+    It is made by `awake`. No pot leads back to itself, so the garbage collector need not walk the many of them.
+    """
 
-    def __init__(self, terms: PotTerms) -> None:
-        self.terms = terms
-        self.grants: dict[str, Claimed] = {}
-        """By user, those to the unnamed request."""
-        self.special: Special | None = None if terms.hold_us is None and terms.limit_per_user == 1 else Special()
+    terms: PotTerms
+    special: Special | None
+    _slot: int
+    """The next slot of the first unclaimed run."""
+    _end: int
+    """Where that run ends."""
+    grants: dict[str, Claimed] = {}
+    """By user, those to the unnamed request."""
+    _following: deque[Slots] | None = None
+    """The unclaimed runs after that one, none of them empty."""
+    _members: list[Slots] | None = None
+    """The runs that the pot has, whether granted, waiting or unclaimed; None: those that it was opened with."""
+
+    @classmethod
+    def awake(cls, terms: PotTerms) -> Self:
+        """Return the pot of which nothing was asked yet."""
         slots = terms.slots
-        self._slot = first = slots.first
-        self._end = first + slots.count
-        self._following: deque[Slots] | None = None
-        """The unclaimed runs after that one, none of them empty."""
-        self._members: list[Slots] | None = None
-        """The runs that the pot has, whether granted, waiting or unclaimed; None: those that it was opened with."""
+        first = slots.first
+        special = None if terms.hold_us is None and terms.limit_per_user == 1 else Special()
+        return cls(terms, special, first, first + slots.count)
 
     # -- counts
 
@@ -288,7 +301,7 @@ class Pot:
         taken.extend(runs_of(waiting[: count - of_head]))
         del waiting[: count - of_head]
         if taken:
-            self._members = _without(self.members(), taken)
+            self._members = without(self.members(), taken)
         return tuple(taken)
 
     def give(self, slots: Iterable[Slots]) -> None:
@@ -344,7 +357,7 @@ class Pot:
         """Remove one slot from the pot if it is unclaimed; return whether it was."""
         if not self.draw(slot):
             return False
-        self._members = _without(self.members(), (Slots(slot, 1),))
+        self._members = without(self.members(), (Slots(slot, 1),))
         return True
 
 
@@ -352,33 +365,6 @@ def _told(grant: Grant, at_us: int, *, repeat: bool) -> Claimed:
     if not grant.number:
         return Claimed(grant.slot, at_us, repeat)
     return Held(grant.slot, at_us, repeat, grant.until_us, grant.number)
-
-
-def runs_of(slots: Sequence[int]) -> tuple[Slots, ...]:
-    """Return the slots as runs, in their order."""
-    runs: list[Slots] = []
-    for slot in slots:
-        if runs and runs[-1].end == slot:
-            runs[-1] = Slots(runs[-1].first, runs[-1].count + 1)
-        else:
-            runs.append(Slots(slot, 1))
-    return tuple(runs)
-
-
-def _without(runs: Iterable[Slots], gone: Iterable[Slots]) -> list[Slots]:
-    """Return the runs without the slots of others, each of which lies in one or several of them."""
-    kept = list(runs)
-    for hole in gone:
-        cut: list[Slots] = []
-        for run in kept:
-            before = Slots(run.first, min(run.end, hole.first) - run.first)
-            after = Slots(max(run.first, hole.end), run.end - max(run.first, hole.end))
-            if hole.first >= run.end or hole.end <= run.first:
-                cut.append(run)
-            else:
-                cut += [part for part in (before, after) if part.count > 0]
-        kept = cut
-    return kept
 
 
 class Holders:

@@ -304,6 +304,11 @@ class Pots:
         """Return the note and the counts of each pot, None for one that was never opened; those asleep sleep on."""
         return [None if (known := self._pots.get(pot)) is None else _noted(known) for pot in pots]
 
+    def are_asleep(self, pots: Iterable[str]) -> bool:
+        """Whether nothing was decided of any of these pots but that they are open, in this life and those before."""
+        known = self._pots
+        return not any(isinstance(known.get(pot), Pot) for pot in pots)
+
     def restore(self, record: LogRecord) -> None:
         """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
         if record.seq <= self.seq:
@@ -411,7 +416,7 @@ class Pots:
             return known
         if known is None:
             raise KeyError(f"pot {pot!r} was never opened")
-        awake = self._pots[pot] = Pot(known)
+        awake = self._pots[pot] = Pot.awake(known)
         return awake
 
 

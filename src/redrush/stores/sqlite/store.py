@@ -61,6 +61,10 @@ class SqliteStore:
         self._writer = writer
         self._reader = reader
         self._lock = lock
+        self._opened_seq = 0
+        """The last record that opened a pot."""
+        self._durable_seq = 0
+        """Up to where `noted` has waited for records to be durable."""
         self._guarding = asyncio.create_task(self._guard(guard), name="journal guard")
         # Reads of the log have a thread of their own: neither the loop nor a commit waits for them.
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-log")
@@ -109,7 +113,10 @@ class SqliteStore:
         _check_text(*(terms.pot for terms in pots))
         for start in range(0, len(pots), OPENED_MAX):
             await self._writer.room()
-            await self._append(self._pots.open(pots[start : start + OPENED_MAX]))
+            records = self._pots.open(pots[start : start + OPENED_MAX])
+            if records:
+                self._opened_seq = records[-1].seq
+            await self._append(records)
 
     async def until_free(self) -> None:
         """Return at once: claims are decided as they come, and share the fsync."""
@@ -221,7 +228,11 @@ class SqliteStore:
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         self._writer.check()
         noted = self._pots.noted(pots)
-        await self._writer.settled()
+        # Of pots that sleep nothing but their opening can be under way: who wakes one waits for nobody's claims.
+        if self._opened_seq > self._durable_seq or not self._pots.are_asleep(pots):
+            seq = self._pots.seq
+            await self._writer.settled()
+            self._durable_seq = max(self._durable_seq, seq)
         return noted
 
     async def lacks_nothing(self) -> bool:
