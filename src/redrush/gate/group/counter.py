@@ -13,7 +13,6 @@ All of it is off the path of claims: the book is read and written in threads of 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import tzinfo
 from enum import Enum
 from typing import Final, TypeVar
@@ -27,6 +26,7 @@ from redrush.core.rush.group import BALANCE, GroupTerms, Packet, payment_of
 from redrush.core.rush.zones import day_begins_us, parse_zone
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
+from redrush.gate.group.book_thread import BookThread
 from redrush.gate.group.splitting import split_packet
 from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together
 from redrush.gate.rush.packet_homes import PacketHome
@@ -96,8 +96,10 @@ class Counter:
         self._zone: tzinfo = parse_zone(campaign.timezone)
         self._now_us = now_us
         self._failed = failed
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="redrush-packets")
-        self._reading = ThreadPoolExecutor(2, thread_name_prefix="redrush-packet-look")
+        self._writing = BookThread("redrush-packets")
+        self._reading = BookThread("redrush-packet-look")
+        self._finds = BookThread("redrush-packet-find")
+        """Where packets are found that wake: whoever wants one waits for no list of somebody's packets."""
         self._finding = Together[str, Booked | None](self.find_each, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._adding = Together[Booked, Booked](self._add, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._paying = Together[Packet, Paying | Unanswered](
@@ -122,24 +124,21 @@ class Counter:
 
     async def find_each(self, packets: Sequence[str]) -> Sequence[Booked | None]:
         """The same for many, whoever looks for others meanwhile."""
-        return await self._read(self.book.find_each, packets)
+        return await self._finds.do(self.book.find_each, packets)
 
     async def of_sender(self, user: str, limit: int) -> list[Booked]:
         """Return the sender's last packets. Raises BookFailed."""
-        return await self._read(self.book.of_sender, user, limit)
+        return await self._reading.do(self.book.of_sender, user, limit)
 
     async def may_give(self, user: str) -> tuple[int, int]:
         """Return what the user may spend and what they may still give today, minor units. Raises RedrushError."""
         owned = await self.cashier.owned(self._campaign, user)
-        given = await self._read(self._given, [user])
+        given = await self._reading.do(self._given, [user])
         return owned.available_minor, max(0, self.terms.sender_day_minor_max - given[user])
 
     async def write(self, call: Callable[..., _T], *arguments: object) -> _T:
         """Return what a call of the book returns that writes. Raises BookFailed."""
-        return await asyncio.get_running_loop().run_in_executor(self._writing, call, *arguments)
-
-    async def _read(self, call: Callable[..., _T], *arguments: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, call, *arguments)
+        return await self._writing.do(call, *arguments)
 
     # -- creating
 
@@ -259,7 +258,7 @@ class Counter:
 
     async def _pay_each(self, packets: Sequence[Packet]) -> dict[str, Paying]:
         """Return what became of each that the book still wants to be paid."""
-        booked, given = await self._read(self._look, packets)
+        booked, given = await self._reading.do(self._look, packets)
         done: dict[str, Paying] = {one.packet.id: one.packet for one in booked if one.stage is Stage.OPEN}
         wanted = [one.packet for one in booked if one.stage in (Stage.PAYING, Stage.UNPAID)]
         paid = [packet for packet in wanted if not self._is_spent_here(packet)]
@@ -335,7 +334,7 @@ class Counter:
     async def resume(self) -> None:
         """Take up payments that were under way."""
         after = ""
-        while booked := await self._read(self.book.paying, after, RESUMED_MAX):
+        while booked := await self._reading.do(self.book.paying, after, RESUMED_MAX):
             after = booked[-1].packet.id
             for one in booked:
                 await self._see_through(one.packet)
@@ -371,5 +370,5 @@ class Counter:
         self.cashier.hears_no_more(self.sources)
         for task in self._under_way:
             task.cancel()
-        self._writing.shutdown(wait=True)
-        self._reading.shutdown(wait=True)
+        for thread in (self._writing, self._reading, self._finds):
+            thread.close()
