@@ -9,7 +9,8 @@ import pytest
 from redrush.core.rush.campaign import Kind
 from redrush.core.rush.group import Packet
 from redrush.gate.rush import group as group_module
-from redrush.gate.rush.group import Found, GroupPackets, LivePacket
+from redrush.gate.rush.group import Found, GroupPackets
+from redrush.gate.rush.live_packet import LivePacket
 from redrush.gate.rush.packet_homes import PacketHome
 from redrush.ports.store import Claimed, PotState, claims_of
 from redrush.stores.memory import MemoryStore

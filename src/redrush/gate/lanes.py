@@ -59,25 +59,22 @@ class Desk(Protocol):
         sent."""
 
 
-class AskedPot:
-    """A pot in one set, as far as whoever asks it has to know it."""
+class AskedPot(Protocol):
+    """A pot in one set, as far as its lane has to know it."""
 
-    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open")
-
-    def __init__(self, pot: str, lane: "Lane", *, complete: bool) -> None:
-        """`pot` is what it is called in the set; see `complete` below."""
-        self.id = pot
-        self.lane = lane
-        self.desk: Desk
-        """Whose pot it is; set by the desk itself."""
-        self.known = NOBODY
-        """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
-        self.open = False
-        """Whether claims may be sent there: it was opened once."""
-        self.complete = complete
-        """Whether everybody who has won in it is known, here or to the filter, and no other can win."""
-        self.dry_until_us = 0
-        """Until then nobody is sent there in vain: it had nothing left a moment ago."""
+    id: str
+    """What it is called in the set."""
+    lane: "Lane"
+    desk: Desk
+    """Whose pot it is."""
+    known: Mapping[str, Claimed]
+    """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
+    open: bool
+    """Whether claims may be sent there: it was opened once."""
+    complete: bool
+    """Whether everybody who has won in it is known, here or to the filter, and no other can win."""
+    dry_until_us: int
+    """Until then nobody is sent there in vain: it had nothing left a moment ago."""
 
 
 Parked = tuple[str, Waiter, AskedPot, str]

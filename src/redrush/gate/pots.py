@@ -1,23 +1,29 @@
 """The pots that a gate opens in its sets, many at a time."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
-from redrush.gate.lanes import NOBODY, AskedPot, Lane
-from redrush.ports.store import PotTerms
+from redrush.gate.lanes import NOBODY, Desk, Lane
+from redrush.ports.store import Claimed, PotTerms
 
 OPENED_AT_ONCE_MAX: Final = 1_024
 """Pots in one call of a store: bounds how long claims wait behind it."""
 
 
-class SetPot(AskedPot):
+class SetPot:
     """A pot in one set that the gate itself opens there."""
 
-    __slots__ = ("holders", "terms", "warm")
+    __slots__ = ("complete", "desk", "dry_until_us", "holders", "id", "known", "lane", "open", "terms", "warm")
 
     def __init__(self, terms: PotTerms, lane: Lane, *, complete: bool) -> None:
-        """`terms` are those on which the set opens it: its slots are the set's share."""
-        super().__init__(terms.pot, lane, complete=complete)
+        """`terms` are those on which the set opens it: its slots are the set's share. For the others see `AskedPot`."""
+        self.id = terms.pot
+        self.lane = lane
+        self.desk: Desk  # set by the desk itself
+        self.known: Mapping[str, Claimed] = NOBODY
+        self.open = False
+        self.complete = complete
+        self.dry_until_us = 0
         self.terms = terms
         self.holders: Container[str] = NOBODY
         """Who has any grant that the store knows of in this process, to whatever request."""

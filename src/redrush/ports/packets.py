@@ -45,7 +45,7 @@ class Stage(IntEnum):
     """Nothing of it can be granted any more, and what was left went back."""
 
 
-class Booked(msgspec.Struct, frozen=True):
+class Booked(msgspec.Struct, frozen=True, gc=False):
     """A packet as the book has it."""
 
     packet: Packet

@@ -148,6 +148,7 @@ class ServedGroup:
             self.counter.start()
 
     def close(self) -> None:
-        """Let no thread outlive the gate."""
+        """Let no packet stay live, and no thread outlive the gate."""
+        self.packets.close()
         if self.counter is not None:
             self.counter.close()

@@ -13,7 +13,8 @@ from redrush.errors import RedrushError
 from redrush.gate.group.asked import NO_FIELDS, Asked, Parked
 from redrush.gate.group.telling import Telling
 from redrush.gate.queries import LateAnswers
-from redrush.gate.rush.group import GroupPackets, LivePacket, Woken
+from redrush.gate.rush.group import GroupPackets, Woken
+from redrush.gate.rush.live_packet import LivePacket
 from redrush.http import answers
 from redrush.http.bodies import json_object
 from redrush.http.route import Fixed, Route, RouteFor, Waiter

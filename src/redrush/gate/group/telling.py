@@ -9,7 +9,8 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.campaign import Kind
 from redrush.core.rush.group import Packet, best_luck, coarsely
 from redrush.core.rush.instants import rfc3339
-from redrush.gate.rush.group import GroupPackets, LivePacket
+from redrush.gate.rush.group import GroupPackets
+from redrush.gate.rush.live_packet import LivePacket
 from redrush.http import answers
 
 

@@ -28,6 +28,7 @@ from redrush.gate.group.together import AT_ONCE_MAX, WAITING_MAX, Together, Told
 from redrush.gate.lanes import AskedPot, Parked
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
+from redrush.gate.rush.live_packet import LivePacket
 from redrush.gate.rush.packet_answers import PacketAnswers
 from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.gate.rush.packet_homes import PacketHome, home_among, place_of
@@ -38,7 +39,7 @@ from redrush.ports.packets import BookFailed
 from redrush.ports.store import Claimed, ClaimResult, History, PotState, StoreUnavailable
 
 LIVE_MAX: Final = 131_072
-"""Packets that are live at a gate, 730 bytes each; beyond it those that woke longest ago sleep again."""
+"""Packets that are live at a gate, 700 bytes each; beyond it those that woke longest ago sleep again."""
 
 LATE_MAX: Final = 4_096
 """Batches at once with grabs that found nothing left, and wait to hear why."""
@@ -47,7 +48,7 @@ LOOKED_US: Final = 200_000
 """How old what is known of winners at other gates may be."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A packet that is paid, and how much of it is left."""
 
     packet: Packet
@@ -73,37 +74,6 @@ class _Losers:
         """Send it to all of them."""
         for waiter in self._waiters:
             waiter.send(answer)
-
-
-class LivePacket(AskedPot):
-    """A packet that is paid, as its gate knows it; its desk is the gate's `GroupPackets`."""
-
-    __slots__ = ("closes_us", "ended", "for_all", "home", "looked_us", "looking", "packet", "sold_out")
-
-    def __init__(self, packet: Packet, home: PacketHome) -> None:
-        super().__init__(packet.pot, home.lane, complete=home.store.knows_all)
-        self.home = home
-        self.looked_us = 0
-        """When it was looked who has won at any gate."""
-        self.looking: asyncio.Task[None] | None = None
-        self.packet = packet
-        self.closes_us = packet.closes_us
-        """As the packet says. This and the next stand here, too, for a grab is then over one object the less: where a
-        hundred thousand are live, each that is touched has to come from memory."""
-        self.for_all = packet.word is None and not packet.named and packet.whom is For.EVERYBODY
-        """Whether whoever has the link may grab."""
-        self.sold_out = False
-        """Whether every share is known to be granted."""
-        self.ended = False
-        """Whether what was left went back to whoever paid."""
-
-    def closed(self, now_us: int) -> bool:
-        """Whether what is left of it goes back, or went back, to whoever paid."""
-        return self.ended or now_us >= self.closes_us
-
-    def over(self, now_us: int) -> bool:
-        """Whether nobody gets anything of it any more, as far as is known here."""
-        return self.sold_out or self.closed(now_us)
 
 
 Find = Callable[[PacketHome, Sequence[str]], Awaitable[Sequence[Found | BookFailed | None]]]
@@ -146,6 +116,8 @@ class GroupPackets:
         """By home: what happens to a set costs the packets of the others nothing."""
         self._histories: dict[str, History] = {}
         self._find = find
+        self._closed = False
+        """Whether nothing is to stay live any more."""
         self._followers = followers
         self.answers = PacketAnswers(self.grants, now_us)
 
@@ -177,23 +149,24 @@ class GroupPackets:
             waking.add(packet, asking)
 
     async def _wake_each(self, home: PacketHome, packets: Sequence[str]) -> list[Woken]:
-        wanted = dict.fromkeys(packets)
-        asleep = [packet for packet in wanted if packet not in self.live]
-        woken: dict[str, Woken] = {packet: self.live.get(packet) for packet in wanted}
+        woken: dict[str, Woken] = {packet: self.live.get(packet) for packet in packets}
+        asleep = [packet for packet, live in woken.items() if live is None]
         for packet, found in zip(asleep, await self._find(home, asleep) if asleep else (), strict=True):
             # Perhaps it was woken by somebody else meanwhile.
             woken[packet] = self.live.get(packet) or (self._woken(home, found) if isinstance(found, Found) else found)
         return [woken[packet] for packet in packets]
 
     def _woken(self, home: PacketHome, found: Found) -> LivePacket:
-        live = LivePacket(found.packet, home)
-        live.desk = self
-        live.known = home.store.watch(live.id)
-        live.open = True
+        packet, store = found.packet, home.store
+        pot = packet.pot
+        for_all = packet.word is None and not packet.named and packet.whom is For.EVERYBODY
+        known, complete = store.watch(pot), store.knows_all
+        live = LivePacket(pot, home.lane, self, known, complete, packet, home, packet.closes_us, for_all)
         self._saw(live, found.state)
         while len(self.live) >= LIVE_MAX:
             self._let_sleep(next(iter(self.live)))
-        self.live[found.packet.id] = live
+        if not self._closed:
+            self.live[packet.id] = live
         return live
 
     def _saw(self, live: LivePacket, state: PotState) -> None:
@@ -203,6 +176,12 @@ class GroupPackets:
     def _let_sleep(self, packet: str) -> None:
         live = self.live.pop(packet)
         live.home.store.forget(live.id)
+
+    def close(self) -> None:
+        """Let all packets go, also those that are about to wake. What is parked is decided all the same."""
+        self._closed = True
+        for packet in list(self.live):
+            self._let_sleep(packet)
 
     def renew(self) -> None:
         """Let answers carry this second's date, and know nothing more of the packets of a set that was made anew. Every
@@ -228,7 +207,7 @@ class GroupPackets:
     async def look(self, live: LivePacket) -> None:
         """Learn who has which share, from the set; all who ask meanwhile wait for one answer. Raises what stores raise;
         where the set does not have the packet any more it sleeps."""
-        if live.looking is None or live.looking.done():
+        if live.looking is None:
             live.looking = asyncio.create_task(self._look(live))
         await asyncio.shield(live.looking)
 
@@ -241,6 +220,8 @@ class GroupPackets:
             if self.live.get(live.packet.id) is live:
                 self._let_sleep(live.packet.id)
             raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it") from fault
+        finally:
+            live.looking = None  # what it came to leads back to the packet
         self._saw(live, state)
         live.looked_us = began_us
         live.complete = not state.left

@@ -47,8 +47,7 @@ SELECT content, stage FROM packets WHERE id = :id;
 -- name: find_each
 -- One row: with one for each packet the thread that reads would ask for the interpreter as often.
 SELECT '[' || coalesce(group_concat('[' || stage || ',' || CAST(content AS TEXT) || ']'), '') || ']'
-  FROM packets
- WHERE id IN (SELECT value FROM json_each(:ids));
+  FROM json_each(:ids) CROSS JOIN packets ON packets.id = json_each.value;
 
 -- name: of_request
 SELECT content, stage FROM packets WHERE sender = :sender AND request = :request;
