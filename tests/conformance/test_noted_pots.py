@@ -121,9 +121,10 @@ async def test_who_has_any_of_a_pot_is_told_whoever_asked(store: NotedStore) -> 
 @with_store
 async def test_a_pot_that_others_opened_is_known_while_it_is_watched(store: NotedStore) -> None:
     await store.open([NotedTerms("p1", Slots(0, 3), note=NOTE)])
-    known = store.watch("p1")
+    watched = store.watch("p1")
+    assert watched.pot == "p1"
     await store.claim([*claims_of("p1", ["ann"]), *claims_of("p1", ["bob"])], AT_US)
-    assert dict(known) == {"ann": Claimed(0, AT_US, True), "bob": Claimed(1, AT_US, True)}
+    assert dict(watched.known) == {"ann": Claimed(0, AT_US, True), "bob": Claimed(1, AT_US, True)}
     store.forget("p1")
     (again,) = await store.claim(claims_of("p1", ["ann"]), AT_US + 1)
     assert again == Claimed(0, AT_US, True), "whoever knows it, the grant is there"

@@ -51,7 +51,7 @@ async def _grab(event: ManySets, gate: OneGate, packets: GroupPackets, order: st
             asked.append(gate.ask(f"u{number}", name))
         else:
             asked.append(Asking())
-            assert packets.grab(packets.live[name], asked[-1], f"u{number}", None) is None
+            assert packets.grab(packets.live[PACKETS[name].pot], asked[-1], f"u{number}", None) is None
     return asked
 
 

@@ -54,7 +54,7 @@ async def _packets_of(event: ManySets) -> GroupPackets:
 async def test_nothing_is_left_of_packets_whose_campaign_was_removed() -> None:
     async with many_sets(["s1"]) as event:
         group = await _packets_of(event)
-        assert list(group.live) == ["p0"]
+        assert list(group.live) == ["packet:p0"]
         waking = asyncio.create_task(group.wake("p2"))
         await asyncio.sleep(0)
         group.close()

@@ -24,6 +24,15 @@ class NotedPot(msgspec.Struct, frozen=True, gc=False):
     state: PotState
 
 
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """A pot that somebody wants to know of for as long as they ask for it."""
+
+    pot: str
+    """Its name, as the store keeps it: whoever asks by this very object is found by it, and no second one is kept."""
+    known: Mapping[str, Claimed]
+    """Its grants as far as this process knows of them, live, as `Store.known` returns them."""
+
+
 class NotedStore(Store, Protocol):
     """A store that is asked for pots by their names. See `redrush.ports.store.Store` for what its calls raise."""
 
@@ -42,9 +51,9 @@ class NotedStore(Store, Protocol):
         Raises KeyError for a pot that was never opened, ValueError for one with more than GRANTED_MAX grants, where the
         store is shared."""
 
-    def watch(self, pot: str) -> Mapping[str, Claimed]:
-        """Return what `known` does, live, also of a pot that others have opened; in a shared store it is remembered
-        until `forget`."""
+    def watch(self, pot: str) -> Watched:
+        """Return the pot, also one that others have opened; in a shared store it is remembered until `forget`. Raises
+        KeyError for one that was never opened, where the store is not shared."""
 
     def forget(self, pot: str) -> None:
         """Nobody in this process wants to know more of the pot."""

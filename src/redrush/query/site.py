@@ -21,7 +21,6 @@ from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.load.breaker import Rule, State
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.campaign import Campaign
-from redrush.core.rush.group import POT_PREFIX
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.steering.switches import Snapshot
 from redrush.dependency import Dependency, Share, Unanswered
@@ -259,9 +258,7 @@ class GrantsRoute:
     def _written(self, grant: RecordedGrant) -> str:
         if (writer := self._writers.get(grant.pot)) is not None:
             return writer.write(grant.user, grant.slot, grant.at_us)
-        return self._packets.write(
-            grant.pot.removeprefix(POT_PREFIX), grant.user, grant.slot, grant.amount_minor, grant.at_us
-        )
+        return self._packets.write(grant.pot, grant.user, grant.slot, grant.amount_minor, grant.at_us)
 
 
 class TotalsRoute:

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.noted_pots import NotedPot
+from redrush.ports.noted_pots import NotedPot, Watched
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claim,
@@ -90,8 +90,8 @@ class MemoryStore:
         self._check_open()
         return self._pots.state(pot)
 
-    def watch(self, pot: str) -> Mapping[str, Claimed]:
-        return self._pots.known(pot)
+    def watch(self, pot: str) -> Watched:
+        return self._pots.watch(pot)
 
     def forget(self, pot: str) -> None:
         """See the port: what is known here is what there is."""

@@ -15,7 +15,7 @@ from itertools import chain, islice, repeat
 from typing import Final, cast
 
 from redrush.core.rush.campaign import REST_PREFIX, Slots
-from redrush.ports.noted_pots import NotedPot
+from redrush.ports.noted_pots import NotedPot, Watched
 from redrush.ports.pot_terms import are_alike, check_terms, note_of, said_of
 from redrush.ports.store import (
     EMPTY,
@@ -292,6 +292,11 @@ class Pots:
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the pot's grants by user, live. Raises KeyError for a pot that was never opened."""
         return self._pot(pot).grants
+
+    def watch(self, pot: str) -> Watched:
+        """Return the pot for whoever wants to know of it. Raises KeyError for one that was never opened."""
+        watched = self._pot(pot)
+        return Watched(watched.terms.pot, watched.grants)
 
     def holders(self, pot: str) -> Container[str]:
         """Return who has any grant of the pot, live. Raises KeyError for a pot that was never opened."""

@@ -8,7 +8,7 @@ import msgspec
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Campaign, Slots
-from redrush.core.rush.group import POT_PREFIX, GroupTerms, Packet
+from redrush.core.rush.group import GroupTerms, Packet
 from redrush.errors import RedrushError
 from redrush.gate.group.counter import Counter
 from redrush.gate.group.counter_routes import CounterRoutes, GiveBack
@@ -140,7 +140,7 @@ class ServedGroup:
         """Return the user's grants of packets as JSON, as far as they are recorded. Raises RedrushError."""
         won = await self._won(user)
         write = self.packets.grants.write
-        return [write(one.pot.removeprefix(POT_PREFIX), user, one.slot, one.amount_minor, one.at_us) for one in won]
+        return [write(one.pot, user, one.slot, one.amount_minor, one.at_us) for one in won]
 
     def start(self) -> None:
         """Take up payments that were under way when the last life ended."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.rush.group import GroupTerms, packet_id
+from redrush.core.rush.group import POT_PREFIX, GroupTerms, packet_id
 from redrush.errors import RedrushError
 from redrush.gate.group.asked import NO_FIELDS, Asked, Parked
 from redrush.gate.group.telling import Telling
@@ -124,7 +124,7 @@ class _Grab(msgspec.Struct, frozen=True, gc=False):
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer it, now or later (None)."""
         routes = self.routes
-        live = routes.group.live.get(self.packet)
+        live = routes.group.live.get(POT_PREFIX + self.packet)
         if live is not None:
             return routes.grab_live(waiter, user, live, self.word)
         routes.group.wake_for(self.packet, _Grabbing(routes, waiter, user, self.word))

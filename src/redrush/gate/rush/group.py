@@ -20,7 +20,7 @@ import msgspec
 
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import Campaign
-from redrush.core.rush.group import For, Packet, is_word
+from redrush.core.rush.group import POT_PREFIX, For, Packet, is_word
 from redrush.core.rush.outcomes import Outcome
 from redrush.dependency import Unanswered
 from redrush.gate.group.guesses import Guesses
@@ -106,6 +106,7 @@ class GroupPackets:
         self.late = LateAnswers(LATE_MAX, lambda _fault: answers.SET_AWAY)
         """Answers to grabs that found nothing left, until it is known why."""
         self.live: dict[str, LivePacket] = {}
+        """By the names of their pots: a grab then meets one text of a packet's name, and not two."""
         self.grants = PacketGrantWriter(campaign, receipts)
         self._receipts = receipts
         self._homes = tuple(homes)
@@ -130,7 +131,7 @@ class GroupPackets:
     async def wake(self, packet: str) -> LivePacket | None:
         """Return the packet, live; None if there is none such, or it is not paid. Raises BookFailed and what stores
         raise."""
-        live = self.live.get(packet)
+        live = self.live.get(POT_PREFIX + packet)
         if live is not None:
             return live
         woken = await self._waking[place_of(packet, len(self._waking))].do(packet)
@@ -149,39 +150,40 @@ class GroupPackets:
             waking.add(packet, asking)
 
     async def _wake_each(self, home: PacketHome, packets: Sequence[str]) -> list[Woken]:
-        woken: dict[str, Woken] = {packet: self.live.get(packet) for packet in packets}
+        woken: dict[str, Woken] = {packet: self.live.get(POT_PREFIX + packet) for packet in packets}
         asleep = [packet for packet, live in woken.items() if live is None]
         for packet, found in zip(asleep, await self._find(home, asleep) if asleep else (), strict=True):
             # Perhaps it was woken by somebody else meanwhile.
-            woken[packet] = self.live.get(packet) or (self._woken(home, found) if isinstance(found, Found) else found)
+            live = self.live.get(POT_PREFIX + packet)
+            woken[packet] = live or (self._woken(home, found) if isinstance(found, Found) else found)
         return [woken[packet] for packet in packets]
 
     def _woken(self, home: PacketHome, found: Found) -> LivePacket:
         packet, store = found.packet, home.store
-        pot = packet.pot
-        for_all = packet.word is None and not packet.named and packet.whom is For.EVERYBODY
-        known, complete = store.watch(pot), store.knows_all
-        live = LivePacket(pot, home.lane, self, known, complete, packet, home, packet.closes_us, for_all)
+        watched = store.watch(packet.pot)
+        live = LivePacket(
+            watched.pot, home.lane, self, watched.known, store.knows_all, packet.amounts, packet.closes_us,
+            packet.word is None and not packet.named and packet.whom is For.EVERYBODY, packet, home,
+        )  # fmt: skip
         self._saw(live, found.state)
         while len(self.live) >= LIVE_MAX:
             self._let_sleep(next(iter(self.live)))
         if not self._closed:
-            self.live[packet.id] = live
+            self.live[live.id] = live
         return live
 
     def _saw(self, live: LivePacket, state: PotState) -> None:
         live.sold_out = state.claimed_ever >= live.packet.count
         live.ended = not state.left and not live.sold_out
 
-    def _let_sleep(self, packet: str) -> None:
-        live = self.live.pop(packet)
-        live.home.store.forget(live.id)
+    def _let_sleep(self, pot: str) -> None:
+        self.live.pop(pot).home.store.forget(pot)
 
     def close(self) -> None:
         """Let all packets go, also those that are about to wake. What is parked is decided all the same."""
         self._closed = True
-        for packet in list(self.live):
-            self._let_sleep(packet)
+        for pot in list(self.live):
+            self._let_sleep(pot)
 
     def renew(self) -> None:
         """Let answers carry this second's date, and know nothing more of the packets of a set that was made anew. Every
@@ -194,8 +196,8 @@ class GroupPackets:
                 continue
             if self._histories.setdefault(home.lane.set, history) != history:
                 self._histories[home.lane.set] = history
-                for packet in [name for name, live in self.live.items() if live.home is home]:
-                    self._let_sleep(packet)
+                for pot in [name for name, live in self.live.items() if live.home is home]:
+                    self._let_sleep(pot)
 
     def is_known(self, live: LivePacket, *, winners: bool = False) -> bool:
         """Whether a grab of the packet can be answered by what is known here; `winners`: and who has what of it."""
@@ -217,8 +219,8 @@ class GroupPackets:
             state = await store.state(pot)
             await store.granted(pot)
         except KeyError as fault:  # the set may have been made anew between the two
-            if self.live.get(live.packet.id) is live:
-                self._let_sleep(live.packet.id)
+            if self.live.get(pot) is live:
+                self._let_sleep(pot)
             raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it") from fault
         finally:
             live.looking = None  # what it came to leads back to the packet
@@ -228,7 +230,7 @@ class GroupPackets:
 
     def ended(self, packet: str) -> None:
         """What was left of the packet went back: nobody gets anything of it any more."""
-        live = self.live.get(packet)
+        live = self.live.get(POT_PREFIX + packet)
         if live is not None:
             live.ended = True
 
@@ -245,7 +247,7 @@ class GroupPackets:
             if lane.undecided(live, user):
                 return lane.park(waiter, user, live, self.now_us())
             self.counts.repeat += 1
-            return self.answers.granted(live.packet, user, known)
+            return self.answers.granted(live.id, live.amounts, user, known)
         now_us = self.now_us()
         if self.clock_in_doubt:
             return self.forbidden(now_us)
@@ -340,7 +342,7 @@ class GroupPackets:
                     counts.repeat += 1
                 else:
                     new += 1
-                waiter.send(granted(live.packet, user, result))
+                waiter.send(granted(live.id, live.amounts, user, result))
             elif live.complete:
                 live.sold_out |= not live.closed(now_us)
                 waiter.send(self._lost(live, now_us))

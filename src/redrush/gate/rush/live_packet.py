@@ -23,13 +23,14 @@ class LivePacket(msgspec.Struct, eq=False, gc=False):
     desk: Desk
     known: Mapping[str, Claimed]
     complete: bool
-    packet: Packet
-    home: PacketHome
-    closes_us: int
-    """As the packet says. This and the next stand here, too, for a grab is then over one object the less: where a
+    amounts: tuple[int, ...]
+    """As the packet says. This and the next two stand here, too, for a grab is then over one object the less: where a
     hundred thousand are live, each that is touched has to come from memory."""
+    closes_us: int
     for_all: bool
     """Whether whoever has the link may grab."""
+    packet: Packet
+    home: PacketHome
     sold_out: bool = False
     """Whether every share is known to be granted."""
     ended: bool = False

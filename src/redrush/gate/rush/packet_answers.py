@@ -1,6 +1,6 @@
 """Answers about packets between people, as bytes: what they begin with is put together every second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from redrush.core.rush.group import Packet
 from redrush.core.rush.instants import http_date
@@ -29,15 +29,15 @@ class PacketAnswers:
         """The header lines of an answer."""
         self._fronts = Fronts(answers.head_before_length(200, headers=self.head))
 
-    def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
-        """Return the answer that carries a grant."""
-        grant = self._write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
+    def granted(self, pot: str, amounts: Sequence[int], user: str, claimed: Claimed) -> bytes:
+        """Return the answer that carries a grant of the packet with this pot, and these amounts by slot."""
+        grant = self._write(pot, user, claimed.slot, amounts[claimed.slot], claimed.at_us)
         ending = REPEAT if claimed.repeat else NEW
         return f"{self._fronts[len(grant) + len(ending)]}{grant}{ending}".encode("ascii")
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
         """Return the grant as JSON."""
-        return self._write(packet.id, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
+        return self._write(packet.pot, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
 
     def said(self, outcome: Outcome) -> bytes:
         """Return the answer that says just this."""

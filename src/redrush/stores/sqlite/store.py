@@ -20,7 +20,7 @@ from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.ports.journal import Identity, Keeper, NobodyElse
 from redrush.ports.log_rows import granted_row, row_of, scattered_row, users_text
-from redrush.ports.noted_pots import NotedPot
+from redrush.ports.noted_pots import NotedPot, Watched
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claim,
@@ -219,8 +219,8 @@ class SqliteStore:
         await self._writer.settled()
         return state
 
-    def watch(self, pot: str) -> Mapping[str, Claimed]:
-        return self._pots.known(pot)
+    def watch(self, pot: str) -> Watched:
+        return self._pots.watch(pot)
 
     def forget(self, pot: str) -> None:
         """See the port: what is known here is what there is."""

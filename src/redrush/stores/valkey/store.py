@@ -30,7 +30,7 @@ from redrush.ports.chained_log import LogPage
 from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import fingerprint, terms_text, users_text
 from redrush.ports.news import News, NewTerms
-from redrush.ports.noted_pots import GRANTED_MAX, NotedPot
+from redrush.ports.noted_pots import GRANTED_MAX, NotedPot, Watched
 from redrush.ports.pot_terms import check_terms, note_of, said_of
 from redrush.ports.store import (
     EARLY,
@@ -426,8 +426,8 @@ class ValkeyStore:
         self._grants_of(pot).update(granted)
         return granted
 
-    def watch(self, pot: str) -> Mapping[str, Claimed]:
-        return self._remember(pot)
+    def watch(self, pot: str) -> Watched:
+        return Watched(pot, self._remember(pot))
 
     def forget(self, pot: str) -> None:
         self._grants.pop(pot, None)
