@@ -25,8 +25,7 @@ import msgspec
 
 from redrush.control.durable_file import write_durably
 from redrush.ports.journal import Identity, digest
-from redrush.ports.log_rows import Row, record_of
-from redrush.ports.store import LogRecord, Released, grants_of
+from redrush.ports.log_rows import Row, pots_of
 
 SYNC_S: Final = 0.2
 """How long a mark may be in memory only."""
@@ -47,6 +46,9 @@ POTS_MAX: Final = 500
 
 OTHERS: Final = ""
 """Under this name all other pots are counted together."""
+
+_EACH: Final = {"scattered": 1, "released": -1}
+"""How many more slots are somebody's for each grant or hold of such a row."""
 
 
 class Mark(msgspec.Struct):
@@ -127,13 +129,13 @@ class Witness:
         """Write down that these rows are durable. Raises OSError: then nobody may be told of them."""
         granted, mark = self._granted, self._mark
         for row in rows:
-            if row[1] == "granted":
+            kind = row[1]
+            if kind == "granted":
                 granted[_name_in(granted, row[2])] += row[4] or 0
-            elif row[1] == "opened":
+            elif kind == "opened":
                 granted[_name_in(granted, row[2])] += 0
-            elif row[1] in {"scattered", "released"}:
-                for pot, count in _changed_by(record_of(row)).items():
-                    granted[_name_in(granted, pot)] += count
+            elif kind in _EACH:
+                self._count(pots_of(row), _EACH[kind])
         mark.turn = turn = mark.turn + 1
         mark.seq = rows[-1][0]
         mark.chain = chain
@@ -143,6 +145,16 @@ class Witness:
             return
         os.pwrite(self._fd, line, self._page_bytes * (1 + turn % MARKS))
         self._is_synced = False
+
+    def _count(self, pots: Sequence[str], each: int) -> None:
+        """Count so many slots more for each of these pots, as often as it stands there. They were opened, so they have
+        their names here, or are counted together."""
+        granted = self._granted
+        by_name = [pot for pot in pots if pot in granted]
+        for pot in by_name:
+            granted[pot] += each
+        if len(by_name) < len(pots):
+            granted[OTHERS] += each * (len(pots) - len(by_name))
 
     def sync_now_and_then(self) -> None:
         """Make it durable if that was not done for `SYNC_S`. Raises OSError."""
@@ -174,10 +186,3 @@ class Witness:
 def _name_in(granted: Counter[str], pot: str) -> str:
     """Return under which name a pot is counted: its own, while there are not too many."""
     return pot if pot in granted or len(granted) < POTS_MAX else OTHERS
-
-
-def _changed_by(record: LogRecord) -> Counter[str]:
-    """Return how many more slots are somebody's after the record, by pot."""
-    if isinstance(record, Released):
-        return Counter({pot: -count for pot, count in Counter(hold.pot for hold in record.holds).items()})
-    return Counter(grant.pot for grant in grants_of(record))

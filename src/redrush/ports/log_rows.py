@@ -45,6 +45,13 @@ class _Columns(msgspec.Struct, array_like=True):
     until_us: list[int | None] | None = None
 
 
+class _Pots(msgspec.Struct, array_like=True):
+    """The first of these columns."""
+
+    pots: list[str]
+
+
+_decode_pots = msgspec.json.Decoder(_Pots).decode
 _decode_columns = msgspec.json.Decoder(_Columns).decode
 _decode_terms = msgspec.json.Decoder(tuple[int, int | None]).decode
 _decode_users = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -162,6 +169,13 @@ def _grants_of(seq: int, count: int, users: str, slots: str) -> tuple[Grant, ...
     if any(len(column) != count for column in by_column):
         raise StoreCorrupt(seq, f"is about {count} grants, but does not name as many")
     return tuple(map(Grant, *by_column))
+
+
+def pots_of(row: Row) -> list[str]:
+    """Return the pot of each grant or hold of a row about many, in their order, for whoever needs no more of it."""
+    slots = row[7]
+    assert slots is not None
+    return _decode_pots(slots).pots
 
 
 def record_of(row: tuple[Any, ...]) -> LogRecord:
