@@ -98,7 +98,7 @@ class MemoryStore:
 
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         self._check_open()
-        return self._pots.noted(pots)
+        return self._pots.noted(pots)[0]
 
     async def lacks_nothing(self) -> bool:
         self._check_open()

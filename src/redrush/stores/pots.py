@@ -305,14 +305,21 @@ class Pots:
     def state(self, pot: str) -> PotState:
         return self._pot(pot).state()
 
-    def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
-        """Return the note and the counts of each pot, None for one that was never opened; those asleep sleep on."""
-        return [None if (known := self._pots.get(pot)) is None else _noted(known) for pot in pots]
-
-    def are_asleep(self, pots: Iterable[str]) -> bool:
-        """Whether nothing was decided of any of these pots but that they are open, in this life and those before."""
-        known = self._pots
-        return not any(isinstance(known.get(pot), Pot) for pot in pots)
+    def noted(self, pots: Sequence[str]) -> tuple[list[NotedPot | None], bool]:
+        """Return the note and the counts of each pot, None for one that was never opened, and whether all of these are
+        asleep: nothing was ever decided of them but that they are open. They sleep on."""
+        noted: list[NotedPot | None] = []
+        asleep = True
+        for name in pots:
+            pot = self._pots.get(name)
+            if pot is None:
+                noted.append(None)
+            elif isinstance(pot, Pot):
+                asleep = False
+                noted.append(NotedPot(note_of(pot.terms), pot.state()))
+            else:
+                noted.append(NotedPot(note_of(pot), PotState(pot.slots.count, 0)))
+        return noted, asleep
 
     def restore(self, record: LogRecord) -> None:
         """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
@@ -441,12 +448,6 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
     for run in slots:
         if run.first < 0 or run.count < 0 or run.end > INTEGER_MAX:
             raise ValueError(f"{run} is not a run of slots")
-
-
-def _noted(pot: Pot | PotTerms) -> NotedPot:
-    if isinstance(pot, Pot):
-        return NotedPot(note_of(pot.terms), pot.state())
-    return NotedPot(note_of(pot), PotState(pot.slots.count, 0))
 
 
 def _check_instant(at_us: int) -> None:

@@ -227,9 +227,9 @@ class SqliteStore:
 
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         self._writer.check()
-        noted = self._pots.noted(pots)
+        noted, asleep = self._pots.noted(pots)
         # Of pots that sleep nothing but their opening can be under way: who wakes one waits for nobody's claims.
-        if self._opened_seq > self._durable_seq or not self._pots.are_asleep(pots):
+        if self._opened_seq > self._durable_seq or not asleep:
             seq = self._pots.seq
             await self._writer.settled()
             self._durable_seq = max(self._durable_seq, seq)
