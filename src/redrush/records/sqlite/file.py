@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import apsw
+import msgspec
 
 from redrush.errors import ConfigError, NewerVersion, RedrushError
 from redrush.ports.records import RecordsConflict, RecordsDamaged, RecordsFailed
@@ -225,10 +226,11 @@ def failures(path: Path) -> Iterator[None]:
 
 @contextmanager
 def book_failures(path: Path, failed: Callable[[str], RedrushError]) -> Iterator[None]:
-    """Raise `failed` with what SQLite or the disk says, also of the mark of the book; the path is in the sentence."""
+    """Raise `failed` with what SQLite or the disk says, also of the mark of the book, or with what is wrong with what
+    stands in it; the path is in the sentence."""
     try:
         yield
-    except (apsw.Error, OSError, UnicodeDecodeError) as error:
+    except (apsw.Error, OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise failed(f"{path}: {error}") from error
 
 

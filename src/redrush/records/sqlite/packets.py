@@ -79,7 +79,8 @@ class SqlitePacketBook:
     def find_each(self, packets: Sequence[str]) -> list[Booked | None]:
         """See the port."""
         ((text,),) = self._rows("find_each", ids=_encode(packets).decode())
-        found = {packet.id: Booked(packet, stage) for stage, packet in _decode_each(text)}
+        with book_failures(self._path, BookFailed):
+            found = {packet.id: Booked(packet, stage) for stage, packet in _decode_each(text)}
         return [found.get(packet) for packet in packets]
 
     def of_sender(self, user: str, limit: int) -> list[Booked]:
@@ -119,7 +120,9 @@ class SqlitePacketBook:
         return found
 
     def _read(self, name: str, **values: Any) -> list[Booked]:
-        return [Booked(_decode(content), Stage(stage)) for content, stage in self._rows(name, **values)]
+        rows = self._rows(name, **values)
+        with book_failures(self._path, BookFailed):
+            return [Booked(_decode(content), Stage(stage)) for content, stage in rows]
 
 
 def _row(booked: Booked) -> tuple[Any, ...]:

@@ -45,8 +45,9 @@ UPDATE packets SET stage = ? WHERE id = ?;
 SELECT content, stage FROM packets WHERE id = :id;
 
 -- name: find_each
--- One row: with one for each packet the thread that reads would ask for the interpreter as often.
-SELECT '[' || coalesce(group_concat('[' || stage || ',' || CAST(content AS TEXT) || ']'), '') || ']'
+-- One row: with one for each packet the thread that reads would ask for the interpreter as often. No text, for what is
+-- not all ASCII would be turned into one of Python and back.
+SELECT CAST('[' || coalesce(group_concat('[' || stage || ',' || CAST(content AS TEXT) || ']'), '') || ']' AS BLOB)
   FROM json_each(:ids) CROSS JOIN packets ON packets.id = json_each.value;
 
 -- name: of_request

@@ -275,7 +275,7 @@ class SqliteBillBook:
         """See the port."""
         with self._reading():
             rows = self._run("inbox", limit=limit).fetchall()
-        return [KeptNotice(id_, provider, msgspec.json.decode(said, type=Notice)) for id_, provider, said in rows]
+            return [KeptNotice(id_, provider, msgspec.json.decode(said, type=Notice)) for id_, provider, said in rows]
 
     def seen(self, notices: Sequence[KeptNotice]) -> None:
         """See the port."""

@@ -97,7 +97,7 @@ class SqliteSaleBook:
     def _several(self, name: str, **asked: Any) -> list[SaleOrder]:
         with self._using() as connection:
             rows = connection.execute(self._sql[name], asked).fetchall()
-        return [_decode(str(body)) for (body,) in rows]
+            return [_decode(str(body)) for (body,) in rows]
 
     @contextmanager
     def _using(self) -> Iterator[apsw.Connection]:
