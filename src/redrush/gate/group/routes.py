@@ -88,10 +88,8 @@ class PacketRoutes:
     def grab_live(self, waiter: Waiter, user: str, live: LivePacket, word: str | None) -> bytes | None:
         """Answer a grab of a packet that is awake, now or later (None)."""
         group = self.group
-        if live.complete or group.is_known(live):
-            may = live.for_all or group.may(live, user)
-            if may is not None:
-                return group.grab(live, waiter, user, word, may=may)
+        if group.is_known(live) and (may := group.may(live, user)) is not None:
+            return group.grab(live, waiter, user, word, may=may)
         return self._late.promise(Parked(waiter), self._grab_later(waiter, user, live.packet.id, word))
 
     async def _grab_later(self, waiter: Waiter, user: str, packet: str, word: str | None) -> bytes:
@@ -126,6 +124,8 @@ class _Grab(msgspec.Struct, frozen=True, gc=False):
         routes = self.routes
         live = routes.group.live.get(POT_PREFIX + self.packet)
         if live is not None:
+            if live.for_all and (live.complete or routes.group.is_known(live)):  # nothing has to be found out first
+                return routes.group.grab(live, waiter, user, self.word)
             return routes.grab_live(waiter, user, live, self.word)
         routes.group.wake_for(self.packet, _Grabbing(routes, waiter, user, self.word))
         return None
