@@ -3,19 +3,23 @@
 import sys
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from redrush.core.rush.campaign import Campaign, Slots
+from redrush.drill.bench.small_pots import packets_of
 from redrush.gate import gate as gate_module
 from redrush.gate.campaign import Event
 from redrush.gate.gate import CannotServe, Gate
 from redrush.gate.manners import Home
 from redrush.gate.pots import OPENED_AT_ONCE_MAX, SetPot, warm_up
+from redrush.gate.rush.packet_homes import terms_in
 from redrush.ports.store import PotTerms
 from redrush.stores.memory import MemoryStore
+from redrush.stores.sqlite import SqliteStore
 from tests.gate.sets import many_sets
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of, running_gate
 
@@ -72,6 +76,23 @@ async def test_an_open_small_pot_costs_a_gate_two_hundred_bytes_at_most() -> Non
         assert taken / POTS <= POT_BYTES_MAX
         await warm_up(list(pots.values()))
         assert all(pot.open for pot in pots.values())
+
+
+async def test_a_packet_that_sleeps_costs_as_little_and_after_a_restart_too(tmp_path: Path) -> None:
+    async def opened() -> float:
+        before = tracemalloc.get_traced_memory()[0]
+        store = await SqliteStore.open_path(tmp_path / "journal.db")
+        if not store.last_seq():
+            await store.open([terms_in(store, packet) for packet in packets_of(POTS)])
+        taken = tracemalloc.get_traced_memory()[0] - before
+        await store.close()
+        return taken / POTS
+
+    tracemalloc.start()
+    try:
+        assert [await opened() <= POT_BYTES_MAX for _ in range(2)] == [True, True]
+    finally:
+        tracemalloc.stop()
 
 
 async def test_pots_are_opened_in_calls_of_a_bounded_size_one_set_after_the_other() -> None:

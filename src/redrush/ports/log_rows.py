@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import Slots, shared_slots
 from redrush.ports.store import (
     Confirmed,
     Given,
@@ -189,7 +189,7 @@ def record_of(row: tuple[Any, ...]) -> LogRecord:
             return Granted(seq, pot, first_slot, names, at_us)
         if kind == "opened" and first_slot is not None and count is not None:
             limit, hold_us = (1, None) if slots is None else _decode_terms(slots)
-            return Opened(seq, pot, Slots(first_slot, count), limit, hold_us, transfer or "")
+            return Opened(seq, pot, shared_slots(first_slot, count), limit, hold_us, transfer or "")
         if kind in _OF_MANY and at_us is not None:
             return _OF_MANY[kind](seq, _grants_of(seq, count, users, slots), at_us)
         if kind == "offered":

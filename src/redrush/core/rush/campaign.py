@@ -7,7 +7,8 @@ is rewritten when it moves.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,6 +23,9 @@ RETURNED_POT = "$returned"
 REST_PREFIX = "rest:"
 """What the ids of transfers begin with by which a pot that is no round gives back what is left of it: such slots leave
 the pot and join no other."""
+
+SHARED_SLOTS_MAX: Final = 4_096
+"""Runs that are one object for all who have the same: packets have up to some hundred sizes."""
 
 
 class Kind(StrEnum):
@@ -51,6 +55,13 @@ class Slots(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def end(self) -> int:
         """The slot after the last one."""
         return self.first + self.count
+
+
+@lru_cache(maxsize=SHARED_SLOTS_MAX)
+def shared_slots(first: int, count: int) -> Slots:
+    """Return the run as one object for all who ask for the same: a million packets asleep have few sizes, and begin
+    alike. So each takes 32 bytes less, and what is woken finds its slots where others were found just before."""
+    return Slots(first, count)
 
 
 class Timed(Protocol):

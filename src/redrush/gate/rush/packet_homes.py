@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import shared_slots
 from redrush.core.rush.group import Packet
 from redrush.core.rush.packet_note import note_of
 from redrush.gate.lanes import Lane
@@ -26,7 +26,7 @@ class PacketHome(msgspec.Struct, frozen=True):
 
 def terms_in(store: Store, packet: Packet) -> PotTerms:
     """Return what a packet that was split is opened with: where gates share the set, they find it by its note."""
-    slots = Slots(0, packet.count)
+    slots = shared_slots(0, packet.count)
     if store.knows_all:
         return PotTerms(packet.pot, slots)
     return NotedTerms(packet.pot, slots, note=note_of(packet))
