@@ -39,7 +39,7 @@ from redrush.ports.packets import BookFailed
 from redrush.ports.store import Claimed, ClaimResult, History, PotState, StoreUnavailable
 
 LIVE_MAX: Final = 131_072
-"""Packets that are live at a gate, 700 bytes each; beyond it those that woke longest ago sleep again."""
+"""Packets that are live at a gate, 600 bytes each; beyond it those that woke longest ago sleep again."""
 
 LATE_MAX: Final = 4_096
 """Batches at once with grabs that found nothing left, and wait to hear why."""
