@@ -66,6 +66,7 @@ class Together(Generic[_Asked, _Done]):
 
     async def _run_all(self) -> None:
         while self._waiting:
+            await asyncio.sleep(0)  # whoever asks within this turn of the loop comes along
             batch = self._waiting[: self._at_once_max]
             del self._waiting[: self._at_once_max]
             try:
