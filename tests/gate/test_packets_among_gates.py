@@ -1,5 +1,6 @@
 """A packet between people whose set other gates grant from, too: what those hear who found nothing left."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from redrush.gate.rush import group as group_module
 from redrush.gate.rush.group import Found, GroupPackets
 from redrush.gate.rush.live_packet import LivePacket
 from redrush.gate.rush.packet_homes import PacketHome
+from redrush.ports.noted_pots import Watched
 from redrush.ports.store import Claimed, PotState, claims_of
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import Asking, many_sets
@@ -32,15 +34,28 @@ class SharedStore(MemoryStore):
         super().__init__()
         self.states = 0
         self.made_anew = False
+        self.answers = asyncio.Event()
+        """Unless it is set, questions for the winners of a pot wait."""
+        self.answers.set()
+        self._watched: dict[str, dict[str, Claimed]] = {}
 
     async def state(self, pot: str) -> PotState:
         self.states += 1
         return await super().state(pot)
 
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        await self.answers.wait()
         if self.made_anew:
             raise KeyError(pot)
-        return await super().granted(pot)
+        granted = await super().granted(pot)
+        self._watched.get(pot, {}).update(granted)
+        return granted
+
+    def watch(self, pot: str) -> Watched:
+        return Watched(pot, self._watched.setdefault(pot, {}))
+
+    def forget(self, pot: str) -> None:
+        self._watched.pop(pot, None)
 
 
 class World(msgspec.Struct):
@@ -94,3 +109,19 @@ async def test_losers_of_a_packet_that_its_set_has_lost_between_two_questions_ar
         asked = one.grabbed_by(3)
         assert [(await asking.json())["status"] for asking in asked] == [503] * 3
         assert not one.packets.live, "it is found anew"
+
+
+async def test_a_winner_hears_of_the_share_though_the_packet_fell_asleep_while_it_was_looked_at() -> None:
+    async with world() as one:
+        one.store.answers.clear()
+        looking = asyncio.create_task(one.packets.look(one.live))
+        while not one.store.states:
+            await asyncio.sleep(0)
+        one.packets.close()
+        one.store.answers.set()
+        await looking
+        assert one.packets.winners(one.live).keys() == {"bob"}
+        asking = Asking()
+        told = one.packets.grab(one.live, asking, "bob", None)
+        assert told is not None
+        assert b'"granted"' in told

@@ -106,8 +106,9 @@ class Lane:
         """`failed` hears that the store has failed for good, and of faults that nobody thought of."""
         self.set = set_id
         self.store = store
-        self.doubtful: set[tuple[AskedPot, str]] = set()
-        """Pots and users of claims whose fate is unknown."""
+        self.doubtful: dict[tuple[str, str], AskedPot] = {}
+        """By the names of pots and users: the pots of claims whose fate is unknown. By names, for a packet that slept
+        meanwhile is another object and has the same grants."""
         self.batches = 0
         self.failures = 0
         """Batches whose fate is unknown."""
@@ -127,8 +128,8 @@ class Lane:
         self._patience_us = manners.patience_s * 1e6
         self._batches_max = manners.batches_max
         self._queue = queue.Queue[Parked](manners.parked_max, manners.batches_max)
-        self._asked_under_way: frozenset[tuple[AskedPot, str]] | None = None
-        """Pots and users of claims under way; None until somebody asks who is known to have won."""
+        self._asked_under_way: frozenset[tuple[str, str]] | None = None
+        """The names of pots and users of claims under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
         """Senders that still take batches: one fewer than there are tasks while a task is ending."""
@@ -170,7 +171,7 @@ class Lane:
         """Whether what the store knows of the user may not be durable."""
         if self._asked_under_way is None:
             self._asked_under_way = frozenset().union(*map(_asked, self.under_way))
-        claim = (pot, user)
+        claim = (pot.id, user)
         return claim in self._asked_under_way or claim in self.doubtful
 
     def _count_busy(self, pot: AskedPot) -> None:
@@ -317,7 +318,8 @@ class Lane:
             self._trying = False
             self.refusal = None
         if self.doubtful:
-            self.doubtful.difference_update(_asked(batch))
+            for claim in _asked(batch):
+                self.doubtful.pop(claim, None)
 
     def _leave(self, batch: Batch, now_us: int) -> None:
         """The batch is not sent to the store: nothing may be granted now."""
@@ -334,9 +336,9 @@ class Lane:
         """The fate of these is unknown and the set is away: they and everybody behind them are told to come back."""
         self._queue.drop(batch)
         self._asked_under_way = None
-        self.doubtful.update(_asked(batch))
+        self.doubtful |= {(pot.id, user): pot for user, _, pot, _ in batch.claims}
         if len(self.doubtful) > DOUBTFUL_MAX:
-            for pot in {pot for pot, _ in self.doubtful}:
+            for pot in set(self.doubtful.values()):
                 pot.known = NOBODY
             self.doubtful.clear()
         self._fate_unknown(batch, answers.SET_AWAY)
@@ -391,5 +393,5 @@ class Lane:
             self._retry.cancel()
 
 
-def _asked(batch: Batch) -> set[tuple[AskedPot, str]]:
-    return {(pot, user) for user, _, pot, _ in batch.claims}
+def _asked(batch: Batch) -> set[tuple[str, str]]:
+    return {(pot.id, user) for user, _, pot, _ in batch.claims}

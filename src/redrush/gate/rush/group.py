@@ -217,13 +217,15 @@ class GroupPackets:
         pot, store, began_us = live.id, live.home.store, self.now_us()
         try:
             state = await store.state(pot)
-            await store.granted(pot)
+            granted = await store.granted(pot)
         except KeyError as fault:  # the set may have been made anew between the two
             if self.live.get(pot) is live:
                 self._let_sleep(pot)
             raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it") from fault
         finally:
             live.looking = None  # what it came to leads back to the packet
+        if self.live.get(pot) is not live:
+            live.known = granted  # it sleeps since, so its store keeps nothing for it any more
         self._saw(live, state)
         live.looked_us = began_us
         live.complete = not state.left
