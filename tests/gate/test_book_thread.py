@@ -48,3 +48,18 @@ async def test_what_was_asked_is_done_before_it_closes_and_nothing_afterwards() 
         thread.do(done.append, 100)
     thread.close()
     BookThread("nobody's").close()
+
+
+async def test_where_there_can_be_no_thread_now_the_next_call_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    thread, done = BookThread("a book"), list[int]()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError, match="can't start"):
+            thread.do(done.append, 0)
+    async with asyncio.timeout(PATIENCE_S):
+        await thread.do(done.append, 1)
+    assert done == [1], "what could not be asked is not done later"
+    thread.close()

@@ -28,15 +28,17 @@ class BookThread:
         self._closed = False
 
     def do(self, call: Callable[..., _T], *arguments: object) -> asyncio.Future[_T]:
-        """Return what the call returns, or raises. Raises BookFailed once it was closed."""
+        """Return what the call returns, or raises. Raises BookFailed once it was closed, RuntimeError where no
+        thread can begin now: then the next call tries again."""
         if self._closed:
             raise BookFailed(f"{self._name} has ended")
         loop = asyncio.get_running_loop()
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
         done: asyncio.Future[_T] = loop.create_future()
         self._asked.put((done, partial(call, *arguments)))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
-            self._thread.start()
         return done
 
     def close(self) -> None:
