@@ -106,8 +106,18 @@ def test_a_crowd_of_polite_users_is_hardly_slowed_and_never_refused_for_its_size
     assert standings.count(SLOWED) <= 0.04 * len(standings)
 
 
+def test_a_table_that_nobody_has_asked_takes_no_memory() -> None:
+    buckets = Buckets(Rate(2, 10))
+    assert buckets.has_room(KEY, START_S)
+    assert not buckets._first
+    assert not buckets._second
+    assert buckets.take(KEY, START_S) == WITHIN
+    assert len(buckets._first) == len(buckets._second) == CELLS
+
+
 def test_the_table_never_grows() -> None:
     buckets = Buckets(Rate(2, 10), 1_024)
+    buckets.take(KEY, START_S)
     held = [cells.buffer_info()[1] * cells.itemsize for cells in (buckets._first, buckets._second)]
     draw = random.Random(SEED)
     for number in range(50_000):

@@ -70,7 +70,7 @@ class Rate(msgspec.Struct, frozen=True):
 class Buckets:
     """See the module. Never more than burst + rate · t requests of one key pass in any t seconds, however they come.
 
-    Not thread-safe. Memory: 16 bytes for each of `cells`, whatever happens.
+    Not thread-safe. Memory: 16 bytes for each of `cells` once anybody has taken, whatever happens; none before.
     """
 
     __slots__ = ("_ahead_first_s", "_ahead_second_s", "_cost_s", "_first", "_mask", "_second")
@@ -79,8 +79,8 @@ class Buckets:
         """`cells` of each half: a power of two, at most 2^31."""
         assert cells & (cells - 1) == 0, "cells are found by a mask"
         self._mask = cells - 1
-        self._first = array("d", bytes(8 * cells))
-        self._second = array("d", bytes(8 * cells))
+        self._first = array("d")
+        self._second = array("d")
         self.set_rate(rate)
 
     def set_rate(self, rate: Rate) -> None:
@@ -97,7 +97,12 @@ class Buckets:
         and never goes back; where it starts does not matter.
         """
         cell = digest & self._mask
-        full_s = self._first[cell]
+        try:
+            full_s = self._first[cell]
+        except IndexError:  # this is the first one that asks
+            empty = bytes(8 * (self._mask + 1))
+            self._first, self._second = array("d", empty), array("d", empty)
+            full_s = 0.0
         if full_s <= now_s:
             self._first[cell] = now_s + self._cost_s
             return WITHIN
@@ -113,6 +118,6 @@ class Buckets:
 
     def has_room(self, digest: int, now_s: float) -> bool:
         """Whether `take` would let a request of the key pass, without taking anything."""
-        if self._first[digest & self._mask] - now_s <= self._ahead_first_s:
+        if not self._first or self._first[digest & self._mask] - now_s <= self._ahead_first_s:
             return True
         return self._second[digest >> _SECOND_SHIFT & self._mask] - now_s <= self._ahead_second_s
