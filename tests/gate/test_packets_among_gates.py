@@ -37,7 +37,8 @@ class SharedStore(MemoryStore):
         self.answers = asyncio.Event()
         """Unless it is set, questions for the winners of a pot wait."""
         self.answers.set()
-        self._watched: dict[str, dict[str, Claimed]] = {}
+        self.watched: dict[str, dict[str, Claimed]] = {}
+        """What is remembered of pots."""
 
     async def state(self, pot: str) -> PotState:
         self.states += 1
@@ -48,14 +49,14 @@ class SharedStore(MemoryStore):
         if self.made_anew:
             raise KeyError(pot)
         granted = await super().granted(pot)
-        self._watched.get(pot, {}).update(granted)
+        self.watched.get(pot, {}).update(granted)
         return granted
 
     def watch(self, pot: str) -> Watched:
-        return Watched(pot, self._watched.setdefault(pot, {}))
+        return Watched(pot, self.watched.setdefault(pot, {}))
 
     def forget(self, pot: str) -> None:
-        self._watched.pop(pot, None)
+        self.watched.pop(pot, None)
 
 
 class World(msgspec.Struct):
@@ -125,3 +126,13 @@ async def test_a_winner_hears_of_the_share_though_the_packet_fell_asleep_while_i
         told = one.packets.grab(one.live, asking, "bob", None)
         assert told is not None
         assert b'"granted"' in told
+
+
+async def test_a_set_remembers_nothing_of_packets_of_a_campaign_that_was_removed_while_they_woke() -> None:
+    async with world() as one:
+        waking = [asyncio.create_task(one.packets.wake(name)) for name in ("p1", "p2")]
+        await asyncio.sleep(0)
+        one.packets.close()
+        for task in waking:
+            assert await task is not None
+        assert one.store.watched == {}

@@ -168,7 +168,9 @@ class GroupPackets:
         self._saw(live, found.state)
         while len(self.live) >= LIVE_MAX:
             self._let_sleep(next(iter(self.live)))
-        if not self._closed:
+        if self._closed:
+            store.forget(live.id)
+        else:
             self.live[live.id] = live
         return live
 
