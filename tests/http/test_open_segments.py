@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from redrush.core.identity.tickets import KeyRing, TicketVerifier, sign_ticket
-from redrush.http import connection
+from redrush.http import connection, seen_heads
 from redrush.http.asking_limits import AskingRules
 from redrush.http.paths import Alike
 from redrush.http.reader import Limits, Request
@@ -405,6 +405,26 @@ async def test_more_patterns_than_are_found_without_reading_are_served_all_the_s
                 told = (await client.ask(grab(gate, f"{number:08}", path=path))).body.split(b"|")
                 assert told[:2] == [path.encode(), b"%08d" % number]
         assert FRONT_LENGTHS_MAX // 2 < len(gate.site.seen_alike) <= FRONT_LENGTHS_MAX
+
+
+async def test_heads_of_all_fronts_are_bounded_together_and_not_counted_anew_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seen_heads, "LEARN_EVERY", 1)
+    monkeypatch.setattr(seen_heads, "SEEN_MAX", 10)
+    async with gate_with_patterns() as gate:
+        client, alike = await gate.connect(), gate.site.seen_alike
+        with monkeypatch.context() as uncounted:
+            uncounted.setattr(seen_heads.SeenHeads, "__len__", None)  # of one front of maybe hundreds
+            for number in range(40):
+                for ask in (grab, look):
+                    other = ask(gate, "a").replace(b"\r\nHost:", b"\r\nX-Own-%d: 1\r\nHost:" % number)
+                    assert (await client.ask(other)).status == 200
+        held = list(map(len, alike._fronts.values()))
+        assert 0 < sum(held) <= 10
+        assert len(alike) == sum(held)
+        gate.site.forget_heads()
+        assert len(alike) == 0
 
 
 def test_only_segments_that_stand_for_themselves_are_usual() -> None:

@@ -185,12 +185,12 @@ class SeenHeads(Generic[Served]):
         served: Served,
         body_bytes_max: int = BODY_BYTES_MAX,
         begin: int = 0,
-    ) -> None:
+    ) -> bool:
         """Remember, now and then, a request that came whole and was found to be right: where its ticket begins, where
-        its head ends, what serves it; and what follows `begin` alone."""
+        its head ends, what serves it; and what follows `begin` alone. Return whether there is one more now."""
         self._missed += 1
         if self._missed % LEARN_EVERY or len(data) - head_end > body_bytes_max:
-            return
+            return False
         if self._count >= SEEN_MAX:
             self.clear()
         place: _Place[Served] | None = None
@@ -204,7 +204,7 @@ class SeenHeads(Generic[Served]):
                     number, place = 0, self._to_another  # the request begins there, with an empty value
                 place = place.follow(data[after:start])
             if place is None:
-                return
+                return False
             number += 1
             if start == ticket_at:
                 ticket = number
@@ -212,9 +212,11 @@ class SeenHeads(Generic[Served]):
                 forwarded = number
             after = data.find(b"\r", start)
         last = None if place is None or ticket < 0 else place.follow(data[after:])
-        if last is not None and last.seen is None:
-            last.seen = Seen(served, ticket, forwarded)
-            self._count += 1
+        if last is None or last.seen is not None:
+            return False
+        last.seen = Seen(served, ticket, forwarded)
+        self._count += 1
+        return True
 
     def clear(self) -> None:
         """Forget everything."""
@@ -238,9 +240,10 @@ class SeenAlike:
         self.lengths: tuple[int, ...] = ()
         """How long what stands before the segments is; each is tried."""
         self._fronts: dict[bytes, _Front] = {}
+        self._count = 0  # of all fronts, which may be hundreds
 
     def __len__(self) -> int:
-        return sum(map(len, self._fronts.values()))
+        return self._count
 
     def find(self, data: bytes) -> tuple[Seen[Opened], list[bytes], bytes] | None:
         """Return what a request means that came before, its own values in order, and its segment, of which is only
@@ -268,15 +271,17 @@ class SeenAlike:
             if len(self.lengths) >= FRONT_LENGTHS_MAX:
                 return
             self.lengths += (length,)
-        elif len(self) >= SEEN_MAX:
+        elif self._count >= SEEN_MAX:
             self._fronts.clear()
+            self._count = 0
         segment = alike.segment(data[: data.find(b" HTTP/1.1\r\n")].partition(b"?")[0])
         front = self._fronts.setdefault(alike.front, _Front())
-        front.learn(data, ticket_at, head_end, opened, READ_BODY_BYTES_MAX, length + len(segment))
+        self._count += front.learn(data, ticket_at, head_end, opened, READ_BODY_BYTES_MAX, length + len(segment))
 
     def clear(self) -> None:
         """Forget everything."""
         self._fronts.clear()
+        self._count = 0
         self.lengths = ()
 
 
