@@ -79,7 +79,7 @@ async def test_who_is_asked_for_by_heads_that_are_remembered_stays_awake(tmp_pat
         spring.asked_s -= hosting.IDLE_S / 2
         host._wake_and_rest()
         assert (await server.ask("GET", PATH)).status == 200
-        assert spring.asked_s > asked_s
+        assert spring.asked_s >= asked_s, "perhaps within the same millisecond"
 
 
 async def test_who_has_orders_and_could_not_be_opened_at_the_start_is_tried_again(
