@@ -99,7 +99,7 @@ class Counter:
         self._writing = BookThread("redrush-packets")
         self._reading = BookThread("redrush-packet-look")
         self._finds = BookThread("redrush-packet-find")
-        """Where packets are found that wake: whoever wants one waits for no list of somebody's packets."""
+        """Where packets are found that wake: of others' lists of packets their reading is waited for, nothing else."""
         self._finding = Together[str, Booked | None](self.find_each, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._adding = Together[Booked, Booked](self._add, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._paying = Together[Packet, Paying | Unanswered](
