@@ -266,14 +266,13 @@ class SeenAlike:
         alike = opened.alike
         if len(opened.body) > READ_BODY_BYTES_MAX:
             return
+        if self._count >= SEEN_MAX:
+            self.clear()
         length = len(alike.front)
         if length not in self.lengths:
             if len(self.lengths) >= FRONT_LENGTHS_MAX:
                 return
             self.lengths += (length,)
-        elif self._count >= SEEN_MAX:
-            self._fronts.clear()
-            self._count = 0
         segment = alike.segment(data[: data.find(b" HTTP/1.1\r\n")].partition(b"?")[0])
         front = self._fronts.setdefault(alike.front, _Front())
         self._count += front.learn(data, ticket_at, head_end, opened, READ_BODY_BYTES_MAX, length + len(segment))
