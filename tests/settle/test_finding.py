@@ -49,23 +49,27 @@ def test_what_holds_no_money_is_told_and_stated_as_what_it_is() -> None:
     async def scenario() -> list[LogRecord]:
         store = MemoryStore()
         await open_pots(store, CAMPAIGN)
-        await store.open([PotTerms("seats", Slots(0, 2), 2)])
-        await store.claim([Claim("r1", "alice"), Claim("seats", "alice")], OPENS_US + 7)
+        await store.open([PotTerms("seats", Slots(0, 2), 2), PotTerms("packet:5f", Slots(0, 1))])
+        await store.claim([Claim("r1", "alice"), Claim("seats", "alice"), Claim("packet:5f", "alice")], OPENS_US + 7)
         return await store.log(0, 100)
 
     log = asyncio.run(scenario())
     slots = SlotTable([0, *AMOUNTS[1:]], [Part(Slots(0, 1), Holds.CODE)])
     seats = SlotTable([0, 0], [Part(Slots(0, 2), Holds.ITEM, ("A-1", "A-2"))])
-    found = find_user(log, "alice", CAMPAIGN, slots, KEYS, {"seats": seats}.get)
+    shares = SlotTable([7], [])
+    found = find_user(log, "alice", CAMPAIGN, slots, KEYS, {"seats": seats, "packet:5f": shares}.get)
     assert [(grant.round, grant.slot, grant.holds) for grant in found.grants] == [
         ("r1", 0, "code:0"),
         ("seats", 0, "item:A-1"),
+        ("packet:5f", 0, None),
     ]
     assert [verify_receipt(KEYS, grant.receipt) for grant in found.grants] == [
         Receipt(CAMPAIGN.id, "r1", 0, 0, "", "alice", OPENS_US + 7, "code:0"),
         Receipt(CAMPAIGN.id, "seats", 0, 0, "", "alice", OPENS_US + 7, "item:A-1"),
+        Receipt(CAMPAIGN.id, "packet:5f", 0, 7, "CNY", "alice", OPENS_US + 7, None),
     ]
     assert found.lines()[3].startswith("alice won item:A-1 in round seats at ")
+    assert found.lines()[6].startswith("alice won 0.07 CNY in packet 5f at ")
     with pytest.raises(LedgerFault, match="seats"):
         find_user(log, "alice", CAMPAIGN, slots, KEYS, no_pots)
 

@@ -311,6 +311,7 @@ def verify_receipt(
     from redrush.core.identity.receipts import verify_receipt as verify
     from redrush.core.money.currency import format_amount
     from redrush.core.rush.campaign import grant_id
+    from redrush.core.rush.group import place_in_words
     from redrush.core.rush.instants import rfc3339
 
     found = verify(load_keys(DataDir(data)).receipts, receipt.strip())
@@ -333,7 +334,7 @@ def verify_receipt(
         _print_json(statement)
     else:
         _print(
-            f"genuine: {found.user} won {found.holds or f'{amount} {found.currency}'} in round {found.round} "
+            f"genuine: {found.user} won {found.holds or f'{amount} {found.currency}'} in {place_in_words(found.round)} "
             f"(grant {statement['grant']}, {statement['granted_at']})"
         )
 

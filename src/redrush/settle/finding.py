@@ -14,6 +14,7 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
+from redrush.core.rush.group import place_in_words
 from redrush.core.rush.holding import PotTables, SlotAmounts
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import LogRecord, grants_of
@@ -60,7 +61,7 @@ class Found(msgspec.Struct, frozen=True):
             line
             for grant in self.grants
             for line in (
-                f"{grant.user} won {grant.prize} in round {grant.round} at {grant.granted_at}",
+                f"{grant.user} won {grant.prize} in {place_in_words(grant.round)} at {grant.granted_at}",
                 f"  grant {grant.grant}",
                 f"  receipt {grant.receipt}",
             )

@@ -101,6 +101,12 @@ def packet_of(pot: str) -> str | None:
     return pot[_PREFIX_SIGNS:] if pot.startswith(POT_PREFIX) else None
 
 
+def place_in_words(pot: str) -> str:
+    """Return what people call a pot that somebody has won in: `round r1`, or `packet 5f…`."""
+    packet = packet_of(pot)
+    return f"round {pot}" if packet is None else f"packet {packet}"
+
+
 def packet_id(segment: bytes) -> str | None:
     """Return the id that these bytes spell; None if no packet could have it."""
     return segment.decode("ascii") if len(segment) == ID_SIGNS and segment.translate(_ID_SIGNS) == segment else None
